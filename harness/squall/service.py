@@ -12,16 +12,21 @@ from collections.abc import Iterable
 
 from squall.history import Event
 
+# Faults of the proxy that end the connection which they hit.
+CUTS = frozenset({"rst", "fin", "truncate", "close"})
+
 
 class Service:
     """The state of the world after the events applied so far.
 
     A connection is live while the adapter holds its side open: a half-open connection that the
-    exchange still serves, but that the adapter has left, does not count.
+    exchange still serves, but that the adapter has left, does not count. Nor does one that a
+    fault has just cut, though neither side may have seen it yet.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.wanted: frozenset[str] = frozenset()
+        self.adapters = 1
         self.left: set[int] = set()
         self.open: set[int] = set()
         self.served: dict[int, set[str]] = {}
@@ -34,7 +39,10 @@ class Service:
         match event.source, event.kind:
             case "scenario", "wanted":
                 self.wanted = frozenset(event["channels"])
+                self.adapters = event.get("adapters", 1)
             case "proxy", "client_closed" | "closed":
+                self._leave(event.connection)
+            case "proxy", "fault_fired" if event["fault"] in CUTS:
                 self._leave(event.connection)
             case "exchange", _ if event.connection is not None:
                 self._apply_exchange(event, event.connection)
@@ -72,7 +80,9 @@ class Service:
         counts = self.counts()
         found = [f"{channel} is not served" for channel in sorted(self.wanted - counts.keys())]
         found += [
-            f"{channel} is served {n} times" for channel, n in sorted(counts.items()) if n > 1
+            f"{channel} is served {n} times" + (f", not {self.adapters}" * (self.adapters > 1))
+            for channel, n in sorted(counts.items())
+            if n != self.adapters
         ]
         found += [
             f"{channel} is served but no longer wanted"
@@ -82,7 +92,7 @@ class Service:
 
     @property
     def steady(self) -> bool:
-        """Every wanted channel is served exactly once on a live connection, and sends data."""
+        """Every wanted channel is served exactly once (by each adapter), and sends data."""
         if not self.wanted or self.problems():
             return False
         flowing = {c for connection in self.open for c in self.flowing.get(connection, ())}
