@@ -123,6 +123,10 @@ class History:
             if event.kind in kinds and event.at >= since and source in (None, event.source)
         ]
 
+    def since_index(self, index: int) -> list[Event]:
+        """All events from the `index`-th on; `len(history)` taken earlier marks a moment."""
+        return self._events[index:]
+
     def first(self, *kinds: str, source: str | None = None, since: float = 0.0) -> Event | None:
         """The first of `of(...)`, or None."""
         return next(iter(self.of(*kinds, source=source, since=since)), None)

@@ -1,0 +1,254 @@
+"""The words of the command line: which commands there are, their options, and their help.
+
+What a command does is in `squall.cli`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from squall import __version__
+from squall.suite import DEFAULT_PROFILE, REFERENCE
+
+WRONG_USE = 3
+
+RUNS = Path("squall-runs")
+
+Options = argparse.Namespace
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser for which a mistake is wrong use, 3: its own 2 means "unknown" here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end the process."""
+        self.print_usage(sys.stderr)
+        self.exit(WRONG_USE, f"{self.prog}: {message}\n")
+
+    def parse(self, words: Sequence[str]) -> Options:
+        """The options; the words after `--` are `options.command`."""
+        words, command = list(words), []
+        if "--" in words:
+            split = words.index("--")
+            words, command = words[:split], words[split + 1 :]
+        options = self.parse_args(words)
+        if command and options.act != "run":
+            self.error("only `squall run` takes a command after --")
+        options.command = tuple(command)
+        return options
+
+
+def parser() -> Parser:
+    """The parser of the whole command line; `act` is the command, None where there is none."""
+    top = Parser(
+        prog="squall",
+        description="Chaos tests for WebSocket exchange adapters.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"squall {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="act")
+    for name, (about, words, examples) in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=f"examples:\n{examples.rstrip()}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        words(command)
+    return top
+
+
+def _run_words(run: argparse.ArgumentParser) -> None:
+    run.usage = "squall run [SCENARIO ...] [options] [--adapter MANIFEST | -- COMMAND ...]"
+    _scenarios(run)
+    run.add_argument(
+        "--adapter",
+        default=REFERENCE,
+        metavar="MANIFEST",
+        help="the adapter's manifest, or 'reference', the built-in one (default)",
+    )
+    run.add_argument(
+        "--jobs", type=_count, metavar="N", help="runs side by side (default: 4 a core, 16 at most)"
+    )
+    run.add_argument("--repeat", type=_count, default=1, metavar="N", help="run each N times")
+    run.add_argument(
+        "--seed", type=int, metavar="N", help="seed of all chance (default: the scenario's, or 0)"
+    )
+    _profile(run)
+    run.add_argument(
+        "--clock",
+        choices=("real", "virtual"),
+        default="real",
+        help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
+    )
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"where the report goes (default: {RUNS}/<date>-<time>)",
+    )
+    run.add_argument("--fail-fast", action="store_true", help="begin no more after a failure")
+    _quiet(run)
+
+
+def _check_words(check: argparse.ArgumentParser) -> None:
+    check.add_argument(
+        "histories",
+        nargs="+",
+        metavar="HISTORY",
+        help="a history.jsonl, the folder of a run, or the folder of a whole report",
+    )
+    _quiet(check)
+
+
+def _list_words(listing: argparse.ArgumentParser) -> None:
+    _scenarios(listing)
+    listing.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _show_words(show: argparse.ArgumentParser) -> None:
+    show.add_argument("scenario", metavar="SCENARIO", help="name or file")
+    _profile(show)
+
+
+def _validate_words(validate: argparse.ArgumentParser) -> None:
+    validate.add_argument("files", nargs="+", metavar="FILE")
+
+
+def _schema_words(schema: argparse.ArgumentParser) -> None:
+    schema.add_argument("file", choices=("scenario", "manifest", "results"))
+
+
+def _scenarios(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help="names from the catalogue, files or folders (default: all that Squall ships)",
+    )
+    parser.add_argument(
+        "--covers",
+        "--tag",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only those that cover this: 'B-*', guide-2, block_traffic; may be repeated",
+    )
+
+
+def _exchange_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dialect", default="deribit", help="the venue (default: deribit)")
+    parser.add_argument("--port", type=_port, default=0, help="default: any free one")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting, as a scenario's `exchange:` has it; may be repeated",
+    )
+    parser.add_argument("--events", action="store_true", help="print events as JSON lines")
+
+
+def _proxy_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--upstream", required=True, metavar="HOST:PORT", help="where it leads to")
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="where it listens (default: any free port of 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="'NAME KEY=VALUE ...'",
+        help="a fault, as a scenario's step has it; may be repeated",
+    )
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="NAME",
+        help="thresholds: default, strict, lenient, or a file",
+    )
+
+
+def _quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--quiet", "-q", action="store_true", help="only what did not pass, and the closing line"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
+    return int(text)
+
+
+_EXIT_CODES = """\
+exit codes:
+  0    everything passed (or is unsupported by the adapter, or announced in its manifest)
+  1    something failed
+  2    nothing failed, but something could not be told
+  3    wrong use: arguments, a scenario file, an adapter that cannot be started
+  130  interrupted; what had ended by then was reported
+"""
+
+_RUN_EXAMPLES = """\
+  squall run                                   the whole catalogue, the reference adapter
+  squall run half-open --adapter my.yaml
+  squall run --covers 'B-*' -- python my_adapter.py
+  squall run scenarios/ --clock virtual --repeat 10 --seed 1
+"""
+_CHECK_EXAMPLES = """\
+  squall check squall-runs/latest              a whole report
+  squall check squall-runs/latest/half-open    one run
+"""
+_LIST_EXAMPLES = """\
+  squall list
+  squall list --covers guide-2
+  squall list my-scenarios/ --json
+"""
+_SHOW_EXAMPLES = """\
+  squall show half-open
+  squall show half-open --profile strict
+"""
+_VALIDATE_EXAMPLES = """\
+  squall validate scenarios/*.yaml my-adapter.yaml
+"""
+_SCHEMA_EXAMPLES = """\
+  squall schema scenario > scenario.schema.json
+"""
+_EXCHANGE_EXAMPLES = """\
+  squall exchange --port 9000
+  squall exchange --set token_lifetime=60s --set ack_latency=50ms --events
+"""
+_PROXY_EXAMPLES = """\
+  squall proxy --upstream 127.0.0.1:9000 --listen 127.0.0.1:9001
+  squall proxy --upstream 127.0.0.1:9000 --fault 'latency delay=200ms jitter=50ms'
+"""
+
+_COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "run": ("run scenarios against an adapter", _run_words, _RUN_EXAMPLES),
+    "check": ("judge saved histories again", _check_words, _CHECK_EXAMPLES),
+    "list": ("list scenarios", _list_words, _LIST_EXAMPLES),
+    "show": ("show a scenario and what is judged in it", _show_words, _SHOW_EXAMPLES),
+    "validate": ("check scenario files and manifests", _validate_words, _VALIDATE_EXAMPLES),
+    "schema": ("print a JSON Schema", _schema_words, _SCHEMA_EXAMPLES),
+    "exchange": ("run the mock exchange alone", _exchange_words, _EXCHANGE_EXAMPLES),
+    "proxy": ("run the fault-injecting proxy alone", _proxy_words, _PROXY_EXAMPLES),
+}

@@ -1,0 +1,175 @@
+"""The one account of the venue: its credentials, tokens and orders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from squall.exchange.faults.base import injected
+from squall.exchange.orders import Order, Orders
+from squall.exchange.protocol import Request, Trouble
+from squall.exchange.tokens import Token, Tokens
+
+if TYPE_CHECKING:
+    from squall.exchange.core import Exchange
+    from squall.exchange.session import Session
+
+
+class Account:
+    """Who may do what, and what was ordered."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        rng = exchange.rng
+        self._exchange = exchange
+        self.key = f"{rng.getrandbits(32):08x}"
+        self.secret = f"{rng.getrandbits(160):040x}"
+        self.tokens = Tokens(rng)
+        self.orders = Orders()
+        self.withdrawn = False
+        self.cancels_by_default = False
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    def login(
+        self, session: Session, grant: str, scope: str, *, reusable: bool, lifetime: float
+    ) -> Token:
+        """Log the connection in with a new token; `reusable` ones are valid on any connection."""
+        exchange = self._exchange
+        if self.withdrawn:
+            raise injected(exchange.dialect.trouble(Trouble.BAD_CREDENTIALS))
+        expires_at = exchange.now + lifetime
+        token = self.tokens.issue(
+            scope, None if reusable else session.number, expires_at, exchange.now
+        )
+        session.token = token
+        if self.cancels_by_default:
+            self._cancel_with(session)
+        exchange.observe(
+            "auth_succeeded",
+            session.number,
+            grant_type=grant,
+            expires_in=lifetime,
+            token=token.fingerprint,
+        )
+        exchange.agenda.at(expires_at, lambda: self._expired(session, token))
+        return token
+
+    def authorise(self, session: Session, request: Request) -> None:
+        """Raise the venue's error unless the request may be carried out.
+
+        It may on a connection that had logged in when the request came, or with a token of its own.
+        """
+        token, fits = session.token, request.authenticated
+        if request.access_token is not None:
+            token = self.tokens.find(request.access_token)
+            fits = (
+                token is not None
+                and token.live(self._exchange.now)
+                and token.connection in (None, session.number)
+            )
+        if not fits:
+            error = self._exchange.dialect.trouble(Trouble.UNAUTHORIZED)
+            raise injected(error) if token is not None and token.expired_by_fault else error
+
+    def expire_tokens(self) -> list[Session]:
+        """End the life of every access token; the connections that lived on one."""
+        now = self._exchange.now
+        concerned = [s for s in self._exchange.live_sessions() if s.authenticated(now)]
+        self.tokens.expire(now)
+        for session in concerned:
+            assert session.token is not None
+            self._expired(session, session.token)
+        return concerned
+
+    def withdraw(self) -> list[Session]:
+        """The credentials are no longer good, nor any token; the connections that had logged in."""
+        self.withdrawn = True
+        self.tokens.revoke()
+        return [s for s in self._exchange.live_sessions() if s.token is not None]
+
+    def _expired(self, session: Session, token: Token) -> None:
+        exchange = self._exchange
+        if not session.open or session.token is not token or token.end_reported:
+            return
+        token.end_reported = True
+        exchange.observe("token_expired", session.number, token=token.fingerprint)
+        if exchange.settings.expiry_ends_subscriptions:
+            private = filter(exchange.dialect.is_private, session.subscriptions)
+            exchange.broadcast.unsubscribe(session, list(private))
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def place(
+        self,
+        session: Session,
+        instrument: str,
+        direction: str,
+        amount: float,
+        *,
+        price: float,
+        type: str,
+        label: str,
+    ) -> Order:
+        """Place an order."""
+        exchange = self._exchange
+        order = self.orders.place(
+            instrument,
+            direction,
+            amount,
+            price=price,
+            type=type,
+            label=label,
+            connection=session.number,
+            now=exchange.now,
+        )
+        exchange.observe("order_placed", session.number, order=order.id, label=label)
+        exchange.afterwards(lambda: exchange.broadcast.order_changed(order))
+        return order
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """Cancel an open order."""
+        exchange = self._exchange
+        order.state, order.cancel_reason, order.updated = "cancelled", reason, exchange.now
+        exchange.observe(
+            "order_cancelled", order.connection, order=order.id, label=order.label, reason=reason
+        )
+        exchange.afterwards(lambda: exchange.broadcast.order_changed(order))
+
+    def cancel_on_disconnect(self, session: Session, enabled: bool, *, account: bool) -> None:
+        """Whether the orders of this connection die with it; for `account`, of later ones too."""
+        if account:
+            self.cancels_by_default = enabled
+        if enabled:
+            self._cancel_with(session)
+        else:
+            session.cancel_on_disconnect = False
+
+    def disconnected(self, session: Session) -> None:
+        """The connection is gone, and with it what was bound to it."""
+        self.tokens.close(session.number)
+        if session.cancel_on_disconnect:
+            self._cancel_all_of(session, "cancel_on_disconnect")
+
+    def _cancel_with(self, session: Session) -> None:
+        if not session.cancel_on_disconnect:
+            session.cancel_on_disconnect = True
+            self._watch(session, session.last_heard)
+
+    def _watch(self, session: Session, since: float) -> None:
+        """Long silence counts as a disconnect (support.deribit.com, cancel on disconnect)."""
+        exchange = self._exchange
+        limit = exchange.settings.inactivity_limit
+
+        def check() -> None:
+            if not (session.open and session.cancel_on_disconnect):
+                return
+            silent = exchange.now >= session.last_heard + limit
+            if silent:
+                self._cancel_all_of(session, "inactivity")
+            self._watch(session, exchange.now if silent else session.last_heard)
+
+        exchange.agenda.at(since + limit, check)
+
+    def _cancel_all_of(self, session: Session, reason: str) -> None:
+        for order in self.orders.open(connection=session.number):
+            self.cancel(order, reason)
+        self._exchange.finish()

@@ -1,0 +1,314 @@
+"""The mock exchange without I/O: what happened goes in, what is to be done comes out.
+
+    admit, connected ─▶ received ─▶ (faults, ack latency) ─▶ dialect.answer ─▶ reply
+                        tick ─▶ data, heartbeats, expiry
+                        disconnected ─▶ cancel on disconnect
+
+The shell calls a method for what it sees, with the time as `now`, and `tick` at the `deadline`.
+The exchange calls `act` for what is to be done on the wire and `observe` for what the history
+should know. An observer may inject a fault while it is being told, so faults are asked only after
+a request has been reported.
+
+A request takes effect when it is answered, `ack_latency` after it came, in the order in which
+requests came. Whether its sender had logged in is judged by how things stood when it came.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from squall.exchange.account import Account
+from squall.exchange.actions import Abort, Action, Close, Send
+from squall.exchange.agenda import Agenda
+from squall.exchange.broadcast import Broadcast
+from squall.exchange.faults.base import ExchangeFault, Ruling
+from squall.exchange.heartbeats import Heartbeats
+from squall.exchange.injection import Injection, Injections, Observe
+from squall.exchange.protocol import Dialect, HttpAnswer, Op, Request, Trouble, VenueError
+from squall.exchange.session import Session
+from squall.exchange.settings import Settings
+
+
+class Exchange:
+    """A venue: its connections, what they ask of it, and the faults in force."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        settings: Settings,
+        *,
+        observe: Observe,
+        act: Callable[[Action], None],
+        rng: random.Random,
+    ) -> None:
+        self.dialect = dialect
+        self.settings = settings
+        self.rng = rng
+        self.observe = observe
+        self.now = self.origin = 0.0
+        self.agenda = Agenda()
+        self.injections = Injections(self)
+        self.account = Account(self)
+        self.broadcast = Broadcast(self)
+        self.heartbeats = Heartbeats(self)
+        self._act = act
+        self._sessions: dict[int, Session] = {}
+        self._afterwards: list[Callable[[], None]] = []
+
+    # --- what the shell tells ---------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is to be called next."""
+        return self.agenda.deadline
+
+    def begin(self, now: float) -> None:
+        """The venue opens: its clock and the numbers of its messages count from here."""
+        self.now = self.origin = now
+
+    def tick(self, now: float) -> None:
+        """Do what has fallen due."""
+        self.now = now
+        self.agenda.run(now)
+
+    def admit(self, number: int, path: str, address: str, now: float) -> HttpAnswer | None:
+        """Judge a client that asks for a WebSocket: the refusal, or None where it may come in."""
+        self.now = now
+        refusal = self._refusal(number, path, address)
+        if refusal is not None:
+            self.observe("rest", number, method="GET", path=path, status=refusal.status)
+        return refusal
+
+    def connected(self, number: int, path: str, address: str, now: float) -> None:
+        """A WebSocket connection is up."""
+        self.now = now
+        self._sessions[number] = Session(number, path, address, self.settings, now)
+        self.observe("opened", number, path=path)
+
+    def heard(self, number: int, now: float) -> None:
+        """A message of any kind has arrived: a text, or a ping or pong."""
+        self.now = now
+        session = self._sessions[number]
+        session.last_heard = now
+        for injection in self.injections:
+            excess = injection.fault.excess(injection, number, now)
+            if excess is not None and session.open:
+                injection.bite(number)
+                self.observe("limit_exceeded", number, rule="messages", count=excess.count)
+                self.close(session, excess.code, "Too many requests")
+
+    def received(self, number: int, text: str, now: float) -> None:
+        """A text message has arrived."""
+        self.heard(number, now)
+        session = self._sessions[number]
+        if not session.open or session.condemned:
+            return
+        try:
+            request = self.dialect.parse(text)
+        except VenueError as error:
+            request = Request("", id=error.id, received=now)
+            excess = self._excess(session, request)
+            self._schedule(session, request, Ruling(error=excess or error))
+            return
+        request = replace(request, authenticated=session.authenticated(now), received=now)
+        self._report(session, request)
+        if session.open:
+            self._schedule(session, request, self._ruling(session, request))
+
+    def answers_close(self, number: int, now: float) -> bool:
+        """A client says goodbye; whether it is answered, as it should be."""
+        self.now = now
+        session = self._sessions[number]
+        for injection in self.injections:
+            if injection.fault.ignores_close:
+                injection.bite(number)
+                session.said_goodbye = True
+                return False
+        self._retire(session)
+        return True
+
+    def disconnected(self, number: int, code: int, reason: str, by: str, now: float) -> None:
+        """A connection is gone."""
+        self.now = now
+        session = self._sessions.pop(number)
+        self._retire(session)
+        self.observe("closed", number, code=code, reason=reason, by=by)
+        self.account.disconnected(session)
+
+    def rest(self, number: int, method: str, target: str, now: float) -> HttpAnswer:
+        """Answer an HTTP request."""
+        self.now = now
+        answer = self.dialect.rest(self, method, target)
+        path = target.partition("?")[0]
+        self.observe("rest", number, method=method, path=path, status=answer.status)
+        return answer
+
+    def inject(self, fault: ExchangeFault, now: float) -> Injection:
+        """Put a fault in force."""
+        self.now = now
+        return self.injections.add(fault)
+
+    def heal(self, injection: Injection | None, now: float) -> None:
+        """Remove one fault, or all."""
+        self.now = now
+        for each in [injection] if injection else list(self.injections):
+            each.heal()
+
+    # --- what its parts, its dialect and its faults may do ----------------------------------------
+
+    @property
+    def wall_clock(self) -> float:
+        """What the venue's clock shows, in seconds since 1970."""
+        return self.settings.epoch + self.now - self.origin
+
+    @property
+    def locked(self) -> bool:
+        """Whether the venue says that it does not trade."""
+        return any(injection.fault.locks for injection in self.injections)
+
+    def live_sessions(self) -> list[Session]:
+        """The connections that are up and not about to be closed."""
+        return [session for session in self._sessions.values() if session.open]
+
+    def send(self, text: str, *sessions: Session) -> None:
+        """Send a message on these connections."""
+        numbers = tuple(session.number for session in sessions if session.open)
+        if numbers:
+            self._act(Send(numbers, text))
+
+    def close(self, session: Session, code: int, reason: str) -> None:
+        """Close a connection with a closing handshake."""
+        self._retire(session)
+        self._act(Close(session.number, code, reason))
+
+    def abort(self, session: Session) -> None:
+        """Drop a connection."""
+        self._retire(session)
+        self._act(Abort(session.number))
+
+    def afterwards(self, deed: Callable[[], None]) -> None:
+        """Do this once the reply to the present request is sent."""
+        self._afterwards.append(deed)
+
+    def finish(self) -> None:
+        """Do what was to be done after the reply."""
+        deeds, self._afterwards = self._afterwards, []
+        for deed in deeds:
+            deed()
+
+    # --- connecting -------------------------------------------------------------------------------
+
+    def _refusal(self, number: int, path: str, address: str) -> HttpAnswer | None:
+        if path.partition("?")[0] != self.dialect.path:
+            return HttpAnswer(404, "not found\n", "text/plain")
+        for injection in self.injections:
+            if refusal := injection.fault.refusal():
+                injection.bite(number)
+                return refusal
+        count = 1 + sum(session.address == address for session in self.live_sessions())
+        if count > self.settings.connections_per_address:
+            self.observe("limit_exceeded", number, rule="connections per address", count=count)
+            return HttpAnswer(429, "too many connections\n", "text/plain")
+        return None
+
+    def _retire(self, session: Session) -> None:
+        session.open = False
+        self.broadcast.retire(session, list(session.subscriptions))
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _report(self, session: Session, request: Request) -> None:
+        number = session.number
+        self.observe(
+            "request",
+            number,
+            method=request.method,
+            id=request.id,
+            authenticated=request.authenticated,
+            private=request.private,
+        )
+        match request.op:
+            case Op.AUTH:
+                self.observe(
+                    "auth_requested", number, grant_type=request.grant, material=request.material
+                )
+            case Op.SUBSCRIBE:
+                self.observe(
+                    "subscribe_requested",
+                    number,
+                    channels=list(request.channels),
+                    private=[c for c in request.channels if self.dialect.is_private(c)],
+                    authenticated=request.authenticated,
+                    id=request.id,
+                )
+            case Op.UNSUBSCRIBE:
+                self.observe("unsubscribe_requested", number, channels=list(request.channels))
+            case Op.TEST:
+                self.heartbeats.answered(session)
+
+    def _ruling(self, session: Session, request: Request) -> Ruling:
+        """What limits and faults make of a request."""
+        excess = self._excess(session, request)
+        if excess is not None:
+            return Ruling(error=excess)
+        ruling = Ruling()
+        for injection in self.injections:
+            if found := injection.fault.ruling(self, request):
+                ruling = ruling.joined(found)
+                injection.bite(session.number)
+                injection.spend()
+        return ruling
+
+    def _excess(self, session: Session, request: Request) -> VenueError | None:
+        session.requests += 1
+        if request.op in (Op.ORDER, Op.CANCEL):
+            rule, fits = "matching engine", session.matching.take(1, self.now)
+        else:
+            rule, fits = "credits", session.credits.take(self.settings.credit_cost, self.now)
+        if fits:
+            return None
+        self.observe("limit_exceeded", session.number, rule=rule, count=session.requests)
+        session.condemned = True
+        error = self.dialect.trouble(Trouble.RATE)
+        error.terminates = True
+        return error
+
+    def _schedule(self, session: Session, request: Request, ruling: Ruling) -> None:
+        due = session.last_due = max(self.now + self.settings.ack_latency, session.last_due)
+        # What a fault delays does not hold up the replies behind it.
+        self.agenda.at(due + ruling.delay, lambda: self._serve(session, request, ruling))
+
+    def _serve(self, session: Session, request: Request, ruling: Ruling) -> None:
+        if not session.open or (ruling.swallowed and not ruling.carried_out):
+            return
+        try:
+            if ruling.error is not None:
+                raise ruling.error
+            if request.private:
+                self.account.authorise(session, request)
+            request = replace(request, missing=ruling.missing)
+            replies = self.dialect.answer(self, session, request)
+        except VenueError as error:
+            replies = () if ruling.swallowed else self._fail(session, request, error)
+        for reply in replies if not ruling.swallowed else ():
+            self.send(reply, session)
+        self.finish()
+
+    def _fail(self, session: Session, request: Request, error: VenueError) -> Sequence[str]:
+        self.observe(
+            "error",
+            session.number,
+            code=error.code,
+            message=error.message,
+            method=request.method,
+            id=request.id,
+            injected=error.injected,
+        )
+        if request.op is Op.AUTH:
+            self.observe("auth_failed", session.number, code=error.code, injected=error.injected)
+        if error.terminates:
+            code = self.settings.termination_code
+            self.afterwards(lambda: self.close(session, code, error.message))
+        return [self.dialect.error(self, request, error)]

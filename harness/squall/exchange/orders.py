@@ -1,0 +1,70 @@
+"""The account's orders. They rest until somebody cancels them; market orders fill at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Order:
+    """One order. `connection` is the one that placed it."""
+
+    id: str
+    instrument: str
+    direction: str
+    amount: float
+    price: float
+    type: str
+    label: str
+    connection: int
+    created: float
+    updated: float
+    state: str
+    cancel_reason: str = ""
+
+
+class Orders:
+    """Every order that the account ever placed."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, Order] = {}
+
+    def place(
+        self,
+        instrument: str,
+        direction: str,
+        amount: float,
+        *,
+        price: float,
+        type: str,
+        label: str,
+        connection: int,
+        now: float,
+    ) -> Order:
+        """A new order, open or, for a market order, filled."""
+        order = Order(
+            id=f"SQ-{len(self._orders) + 1}",
+            instrument=instrument,
+            direction=direction,
+            amount=amount,
+            price=price,
+            type=type,
+            label=label,
+            connection=connection,
+            created=now,
+            updated=now,
+            state="filled" if type == "market" else "open",
+        )
+        self._orders[order.id] = order
+        return order
+
+    def find(self, id: str) -> Order | None:
+        """The order with this id."""
+        return self._orders.get(id)
+
+    def open(self, *, connection: int | None = None) -> Iterator[Order]:
+        """The open orders, of one connection where it is given."""
+        for order in list(self._orders.values()):
+            if order.state == "open" and connection in (None, order.connection):
+                yield order

@@ -1,0 +1,114 @@
+"""Access tokens: whose they are, how long they live, and on which connection they may be used.
+
+A token of scope `connection` is valid on its own connection alone and dies with it; one of scope
+`session:NAME` may be used on others
+(https://docs.deribit.com/articles/connection-management-best-practices). A second login under the
+same session name invalidates the refresh token of the first
+(https://github.com/nautechsystems/nautilus_trader/pull/3402).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+
+def fingerprint(*parts: object) -> str:
+    """A short name for something secret, from which it cannot be told."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Token:
+    """An access token and the refresh token that came with it.
+
+    `connection` is the only connection on which it is valid, None where any will do.
+    """
+
+    def __init__(
+        self, access: str, refresh: str, scope: str, connection: int | None, expires_at: float
+    ) -> None:
+        self.access = access
+        self.refresh = refresh
+        self.scope = scope
+        self.connection = connection
+        self.expires_at = expires_at
+        self.expired_by_fault = False
+        self.end_reported = False
+
+    @property
+    def fingerprint(self) -> str:
+        """What the history calls this token."""
+        return fingerprint(self.access)
+
+    def live(self, now: float) -> bool:
+        """Whether its time is not over."""
+        return now < self.expires_at
+
+
+class Tokens:
+    """The tokens that the venue would accept."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._by_access: dict[str, Token] = {}
+        self._by_refresh: dict[str, Token] = {}
+
+    def secrets(self) -> list[tuple[str, str]]:
+        """Every token that would be accepted, each with what it is."""
+        return [("an access token", access) for access in self._by_access] + [
+            ("a refresh token", refresh) for refresh in self._by_refresh
+        ]
+
+    def issue(self, scope: str, connection: int | None, expires_at: float, now: float) -> Token:
+        """A new token. It takes the place of an older one of the same session name."""
+        self._forget_the_dead(now)
+        if connection is None:
+            for rival in [t for t in self._by_refresh.values() if t.scope == scope]:
+                del self._by_refresh[rival.refresh]
+        token = Token(
+            self._secret("access"), self._secret("refresh"), scope, connection, expires_at
+        )
+        self._by_access[token.access] = token
+        self._by_refresh[token.refresh] = token
+        return token
+
+    def find(self, access: str) -> Token | None:
+        """The token with this text."""
+        return self._by_access.get(access)
+
+    def redeem(self, refresh: str) -> Token | None:
+        """The token that this refresh token belongs to. A refresh token works once."""
+        return self._by_refresh.pop(refresh, None)
+
+    def expire(self, now: float) -> None:
+        """End the life of every access token; refresh tokens stay good."""
+        for token in self._by_access.values():
+            if token.live(now):
+                token.expires_at = now
+                token.expired_by_fault = True
+
+    def revoke(self) -> None:
+        """Forget them all: nothing that was ever issued is valid any more."""
+        for token in self._by_access.values():
+            token.expires_at = float("-inf")
+        self._by_access.clear()
+        self._by_refresh.clear()
+
+    def close(self, connection: int) -> None:
+        """Forget what was bound to a connection that is gone."""
+        for token in [t for t in self._by_refresh.values() if t.connection == connection]:
+            del self._by_refresh[token.refresh]
+        for token in [t for t in self._by_access.values() if t.connection == connection]:
+            del self._by_access[token.access]
+
+    def _forget_the_dead(self, now: float) -> None:
+        # A day's soak logs in thousands of times. A dead token whose refresh token is gone
+        # is of no use to anybody.
+        for token in [t for t in self._by_access.values() if not t.live(now)]:
+            if token.refresh not in self._by_refresh:
+                del self._by_access[token.access]
+
+    def _secret(self, kind: str) -> str:
+        return f"{kind}.{self._rng.getrandbits(192):048x}"

@@ -1,0 +1,110 @@
+"""Standard input and output as JSON lines on the event loop: no threads, and no write that blocks.
+
+A reader of standard output that stops reading must not stop the heartbeats. So lines wait in a
+buffer; where that is full, `message` events are dropped, and the next one of their channel says
+`gap`. Events of other kinds are rare, and are never dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from typing import IO, Any
+
+from squall_reference.protocol import Commands, Emit
+
+BUFFER_BYTES = 1024 * 1024
+LINE_BYTES = 1024 * 1024
+
+
+class Output:
+    """Writes one JSON object a line to a pipe, or straight to a file."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._pipe: asyncio.WriteTransport | None = None
+        self._closed = asyncio.get_running_loop().create_future()
+        self._incomplete: set[str] = set()
+
+    async def open(self) -> None:
+        """Find out whether the stream is a pipe."""
+        loop = asyncio.get_running_loop()
+        copy = os.fdopen(os.dup(self._stream.fileno()), "wb", buffering=0)
+        try:
+            self._pipe, _ = await loop.connect_write_pipe(lambda: _Closing(self._closed), copy)
+        except (ValueError, OSError):
+            copy.close()  # A file: it takes what it is given at once.
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Write an event."""
+        if event["event"] == "message":
+            channel = event["channel"]
+            if self._full:
+                self._incomplete.add(channel)
+                return
+            if channel in self._incomplete:
+                self._incomplete.discard(channel)
+                event = {**event, "gap": True}
+        line = json.dumps(event, separators=(",", ":"), default=str) + "\n"
+        if self._pipe is None:
+            self._stream.write(line)
+            self._stream.flush()
+        elif not self._pipe.is_closing():
+            self._pipe.write(line.encode())
+
+    @property
+    def _full(self) -> bool:
+        return self._pipe is not None and self._pipe.get_write_buffer_size() > BUFFER_BYTES
+
+    async def close(self, within: float) -> None:
+        """Write what is left, as far as somebody reads it."""
+        if self._pipe is not None:
+            self._pipe.close()
+            await asyncio.wait([self._closed], timeout=within)
+            self._pipe.abort()
+
+
+class _Closing(asyncio.BaseProtocol):
+    """Tells when a pipe is closed."""
+
+    def __init__(self, closed: asyncio.Future[None]) -> None:
+        self._closed = closed
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+async def read_commands(stream: IO[str], commands: Commands, emit: Emit) -> None:
+    """Put each line's command into the queue, and None at the end of the stream."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=LINE_BYTES)
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
+    except (ValueError, OSError):
+        reader.feed_data(stream.read().encode())  # A file: it has all there will be.
+        reader.feed_eof()
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:
+            emit({"event": "log", "message": f"a command of more than {LINE_BYTES} bytes"})
+            continue
+        if not line:
+            commands.put_nowait(None)
+            return
+        if line.strip():
+            _take(line, commands, emit)
+
+
+def _take(line: bytes, commands: Commands, emit: Emit) -> None:
+    try:
+        command = json.loads(line)
+    except ValueError:
+        command = None
+    if isinstance(command, dict):
+        commands.put_nowait(command)
+    else:
+        emit({"event": "log", "message": "a line on standard input that is no JSON object"})

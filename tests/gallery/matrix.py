@@ -1,0 +1,177 @@
+"""The sensitivity matrix: every scenario of the catalogue against every adapter of the gallery.
+
+`python -m gallery.matrix --write docs/matrix.md`, from the folder `tests`, runs it all on the
+virtual clock and writes the table. What only a process can show (its files, threads, children,
+what it prints) runs on the real clock, in the scenarios that must catch it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gallery import GALLERY, Adapter, Specimen
+from gallery.scenarios import EXTRA
+from squall.catalogue import find
+from squall.manifest import Manifest
+from squall.profile import load_profile
+from squall.run import Result, Run, Setup
+from squall.scenario import Scenario
+from squall.suite import loop_factory
+from squall.verdict import Outcome
+
+TESTS = Path(__file__).resolve().parents[1]
+GOOD = Specimen("good", "It does everything right.", "", {}, Adapter)
+
+
+@cache
+def scenarios() -> Mapping[str, Scenario]:
+    """The shipped catalogue and the gallery's own scenarios, by name."""
+    return {scenario.name: scenario for scenario in (*find(["all"]), *EXTRA)}
+
+
+def adapter_named(name: str) -> Specimen:
+    return GOOD if name == GOOD.name else GALLERY[name]
+
+
+def manifest(specimen: Specimen) -> Manifest:
+    return Manifest(
+        name=specimen.name,
+        object=specimen.object,
+        command=(sys.executable, "-m", "gallery", specimen.name),
+        supports=("public", "private", "events", "subscribe", "unsubscribe", "request", "health"),
+        folder=TESTS,
+    )
+
+
+def run(specimen: Specimen, scenario: Scenario, clock: str = "virtual", seed: int = 0) -> Result:
+    """One run, on an event loop of its own."""
+    with asyncio.Runner(loop_factory=loop_factory(clock)) as runner:
+        return runner.run(begin(specimen, scenario, clock, seed))
+
+
+async def begin(specimen: Specimen, scenario: Scenario, clock: str, seed: int = 0) -> Result:
+    return await Run(
+        scenario, manifest(specimen), Setup(load_profile("default"), seed, clock)
+    ).execute()
+
+
+def failing(result: Result) -> dict[str, str]:
+    """The checks that failed, by name, and what each says."""
+    return {
+        judged.check.name: judged.verdict.why
+        for judged in result.judged
+        if judged.verdict.outcome is Outcome.FAIL
+    }
+
+
+# -- the table -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of one scenario with one adapter."""
+
+    outcome: Outcome
+    failed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        match self.outcome:
+            case Outcome.FAIL:
+                return " ".join(self.failed)
+            case Outcome.UNKNOWN:
+                return "?"
+            case Outcome.UNSUPPORTED:
+                return ""
+        return "·"
+
+
+def cell(pair: tuple[str, str]) -> Cell:
+    scenario, adapter = pair
+    specimen = adapter_named(adapter)
+    result = run(specimen, scenarios()[scenario], "real" if specimen.process else "virtual")
+    failed = (j.check for j in result.judged if j.verdict.outcome is Outcome.FAIL)
+    return Cell(result.outcome, tuple(check.id or check.name for check in failed))
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Every scenario with every adapter; a process only where it must be caught."""
+    return [
+        (scenario, specimen.name)
+        for scenario in scenarios()
+        for specimen in (GOOD, *GALLERY.values())
+        if not specimen.process or scenario in specimen.caught
+    ]
+
+
+def table(cells: Mapping[tuple[str, str], Cell]) -> str:
+    """The matrix as Markdown: who is in the gallery, and what each scenario says of whom."""
+    numbers = {name: number for number, name in enumerate(GALLERY, 1)}
+    lines = [
+        "# The sensitivity matrix",
+        "",
+        "A chaos tool is believed when it catches what it claims to catch. Each adapter below is",
+        "the same correct one with exactly one bug of a kind that a real adapter had. The tests",
+        "assert that the scenario in the last column fails it, by the check that names the bug,",
+        "and that the correct adapter passes every scenario.",
+        "",
+        "This file is written by `python -m gallery.matrix --write docs/matrix.md`.",
+        "",
+        "## The gallery",
+        "",
+        *rows(["", "adapter", "what it does wrong", "caught by"], gallery_rows(numbers)),
+        "",
+        "## Every scenario against every adapter",
+        "",
+        "`·` passed · the checks that failed, by their ids · `?` unknown · empty: not run, because",
+        "it needs a process or what the adapter shows is not this scenario's subject.",
+        "",
+        *rows(
+            ["scenario", "good", *map(str, numbers.values())],
+            (
+                [scenario, *(str(cells.get((scenario, a), "")) for a in (GOOD.name, *GALLERY))]
+                for scenario in scenarios()
+            ),
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def gallery_rows(numbers: Mapping[str, int]) -> Iterable[list[str]]:
+    for specimen in GALLERY.values():
+        catches = "; ".join(f"{where}: {check}" for where, check in specimen.caught.items())
+        about = f"{specimen.about} ([seen]({specimen.bug}))"
+        yield [str(numbers[specimen.name]), specimen.name, about, catches]
+
+
+def rows(head: Sequence[str], body: Iterable[Sequence[str]]) -> Iterable[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in body:
+        yield "| " + " | ".join(row) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file")
+    parser.add_argument("--jobs", type=int, default=None, help="processes; one a core by default")
+    options = parser.parse_args()
+    todo = pairs()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        cells = dict(zip(todo, pool.map(cell, todo, chunksize=4), strict=True))
+    text = table(cells)
+    if options.write:
+        options.write.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

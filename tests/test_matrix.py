@@ -1,0 +1,93 @@
+"""The sensitivity matrix: each bug is named by its check, and the good adapter is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from gallery import GALLERY, Specimen
+from gallery.matrix import GOOD, begin, failing, run, scenarios
+from gallery.scenarios import QUIET
+from squall.run import Result
+from squall.scenario import Scenario
+from squall.suite import loop_factory
+from squall.verdict import Outcome
+
+CATCHES = [
+    pytest.param(specimen, scenario, check, id=f"{name}-in-{scenario}")
+    for name, specimen in GALLERY.items()
+    if not specimen.process
+    for scenario, check in specimen.caught.items()
+]
+HARMLESS = [
+    pytest.param(scenario, id=name)
+    for name, scenario in scenarios().items()
+    if "process" not in scenario.needs
+]
+IN_PROCESS = [
+    pytest.param(specimen, id=name) for name, specimen in GALLERY.items() if not specimen.process
+]
+
+
+def verdicts(result: Result) -> str:
+    """What to show of a run that came out wrong."""
+    lines = (f"{j.verdict.outcome:8} {j.check.name}: {j.verdict.why}" for j in result.judged)
+    return "\n".join([result.error or "", *lines, result.last_words])
+
+
+@pytest.mark.parametrize(("specimen", "scenario", "check"), CATCHES)
+def test_the_scenario_catches_the_bug_and_the_check_names_it(
+    specimen: Specimen, scenario: str, check: str
+) -> None:
+    result = run(specimen, scenarios()[scenario])
+    assert result.outcome is Outcome.FAIL, verdicts(result)
+    assert check in failing(result), verdicts(result)
+
+
+@pytest.mark.parametrize("scenario", HARMLESS)
+def test_the_good_adapter_passes(scenario: Scenario) -> None:
+    result = run(GOOD, scenario)
+    assert result.outcome is Outcome.PASS, verdicts(result)
+
+
+@pytest.mark.parametrize("specimen", [pytest.param(GOOD, id="good"), *IN_PROCESS])
+def test_where_nothing_happens_nothing_is_known(specimen: Specimen) -> None:
+    result = run(specimen, QUIET)
+    # How it ends can be seen in every run.
+    ends_badly = "clean_stop" in specimen.caught.values()
+    assert result.outcome is (Outcome.FAIL if ends_badly else Outcome.UNKNOWN), verdicts(result)
+    assert failing(result).keys() <= {"clean_stop"}, verdicts(result)
+
+
+# What only a process can show: all of them side by side on the real clock.
+PROCESSES: Mapping[str, tuple[str, str | None]] = {
+    "good": ("short-cycles", None),
+    "does-not-stop": ("stop-when-steady", "clean_stop"),
+    "loses-an-exception": ("reset", "stays_alive"),
+    "dies-of-reset": ("reset", "stays_alive"),
+    **{
+        name: next(iter(specimen.caught.items()))
+        for name, specimen in GALLERY.items()
+        if specimen.process
+    },
+}
+
+
+async def all_at_once() -> list[Result]:
+    runs = (
+        begin(GALLERY.get(name, GOOD), scenarios()[scenario], "real")
+        for name, (scenario, _) in PROCESSES.items()
+    )
+    return await asyncio.gather(*runs)
+
+
+def test_processes_are_judged_by_what_the_operating_system_shows() -> None:
+    with asyncio.Runner(loop_factory=loop_factory("real")) as runner:
+        results = runner.run(all_at_once())
+    for (name, (_, check)), result in zip(PROCESSES.items(), results, strict=True):
+        wanted = set() if check is None else {check}
+        assert wanted <= failing(result).keys(), f"{name}\n{verdicts(result)}"
+        expected = Outcome.PASS if check is None else Outcome.FAIL
+        assert result.outcome is expected, f"{name}\n{verdicts(result)}"
