@@ -46,13 +46,17 @@ def on(*loops: str, websocket: bool = True) -> Callable[[Test], Callable[..., No
     def decorate(test: Test) -> Callable[..., None]:
         @pytest.mark.parametrize("loop", loops or tuple(LOOPS))
         def run(loop: str) -> None:
+            errors: list[dict[str, Any]] = []
+
             async def main() -> None:
+                asyncio.get_running_loop().set_exception_handler(lambda _, e: errors.append(e))
                 async with world(websocket=websocket) as made:
                     # An hour of virtual time is nothing; half a minute of real time is a hang.
                     await asyncio.wait_for(test(made), 3600 if loop == "virtual" else 30)
 
             with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
                 runner.run(main())
+            assert not errors
 
         run.__name__ = run.__qualname__ = test.__name__
         run.__module__ = test.__module__

@@ -67,8 +67,12 @@ class World:
         return self.exchange.admit(99, path, "127.0.0.1", self.now)
 
     def connect(self) -> Client:
+        assert self.refusal() is None
+        return self.welcome()
+
+    def welcome(self) -> Client:
+        """A client that has been admitted."""
         number = len(self.clients) + 1
-        assert self.exchange.admit(number, PATH, "127.0.0.1", self.now) is None
         client = self.clients[number] = Client(self, number)
         self.exchange.connected(number, PATH, "127.0.0.1", self.now)
         return client
@@ -252,6 +256,15 @@ def test_neither_secrets_nor_tokens_reach_the_history() -> None:
     assert granted["access_token"] not in told
     assert granted["refresh_token"] not in told
     assert world.secret not in told
+
+
+def test_tokens_count_as_secrets_even_after_their_connection() -> None:
+    world = World()
+    client = world.connect()
+    granted = client.login()
+    client.leave()
+    secrets = [secret for _, secret in world.exchange.account.tokens.secrets()]
+    assert secrets == [granted["access_token"], granted["refresh_token"]]
 
 
 def test_a_signature_logs_in_and_a_wrong_one_does_not() -> None:
@@ -555,14 +568,17 @@ def test_a_trades_message_may_hold_several_and_is_numbered_by_its_last() -> None
     assert world.of("sent")[0]["seq"] == seqs[2]
 
 
-def test_data_late_by_a_stall_of_the_loop_still_chains() -> None:
+def test_an_exchange_that_was_held_up_sends_no_burst_and_leaves_no_gap() -> None:
     world = World(tick=0.5)
     client = world.connect()
     client.ask("public/subscribe", channels=[BOOK])
     world.now += 5
     world.exchange.tick(world.now)
+    assert len(client.data(BOOK)) == 2
+    world.advance(5)
     numbers = [data["change_id"] for data in client.data(BOOK)]
-    assert numbers == list(range(numbers[0], numbers[0] + 11))
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len(numbers) >= 11
 
 
 # --- heartbeats ----------------------------------------------------------------------------------
@@ -651,7 +667,7 @@ def test_an_order_is_placed_found_and_cancelled() -> None:
     assert client.ask("private/cancel", order_id=id) == Failed(11044)
     assert client.ask("private/get_order_state", order_id=id)["order_state"] == "cancelled"
     assert [data["order_state"] for data in client.data(ORDERS)] == ["open", "cancelled"]
-    assert client.data("user.orders.ETH-PERPETUAL.raw") == []
+    assert client.data("user.orders.ETH-PERPETUAL.raw") == []  # another instrument
     assert world.of("order_placed") == [{"order": id, "label": "mine"}]
     assert world.of("order_cancelled")[0]["reason"] == "user_request"
 
@@ -830,9 +846,18 @@ def test_a_client_that_said_goodbye_is_sent_nothing_more() -> None:
     client = world.connect()
     client.ask("public/subscribe", channels=[BOOK])
     assert world.exchange.answers_close(client.number, world.now)
+    world.exchange.closing(client.number, world.now)
     before = len(client.inbox)
     world.advance(5)
     assert len(client.inbox) == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ack_latency": -1}, {"tick": 0}, {"credit_refill": 0}, {"termination_code": 1006}]
+)
+def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        Settings(**wrong)
 
 
 def test_a_bug_in_the_core_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,10 +76,39 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=40))
-@settings(derandomize=True, deadline=None, max_examples=300)
-def test_any_story_of_faults_and_clients_ends_well(story: list[tuple[str, Any]]) -> None:
-    world = World(order_updates=True)
+kinds = st.sampled_from(
+    [
+        *("opened", "request", "auth_requested", "auth_succeeded", "auth_failed", "error"),
+        *("subscribe_requested", "subscribed", "unsubscribed", "sent", "heartbeat_set"),
+        *("test_requested", "test_answered", "order_placed", "order_cancelled", "token_expired"),
+        *("limit_exceeded", "fault_started", "fault_fired", "fault_ended", "closed"),
+    ]
+)
+whims = st.dictionaries(kinds, st.sampled_from(["heal", *sorted(EXCHANGE_FAULTS)]), max_size=3)
+
+
+def meddle(world: World, whims: dict[str, str]) -> None:
+    """Inject or heal while the exchange is telling its observer something, as scenarios do."""
+    observe = world.exchange.observe
+
+    def strike(kind: str, connection: int | None = None, /, **detail: Any) -> None:
+        observe(kind, connection, **detail)
+        whim = whims.pop(kind, None)
+        if whim == "heal":
+            world.heal()
+        elif whim is not None:
+            world.inject(whim)
+
+    world.exchange.observe = strike
+
+
+@given(st.lists(steps, max_size=40), whims)
+@settings(derandomize=True, deadline=None, max_examples=500)
+def test_any_story_of_faults_and_clients_ends_well(
+    story: list[tuple[str, Any]], whims: dict[str, str]
+) -> None:
+    world = World()
+    meddle(world, whims)
     here: list[Client] = []
 
     def client(n: int) -> Client | None:
@@ -95,7 +124,7 @@ def test_any_story_of_faults_and_clients_ends_well(story: list[tuple[str, Any]])
                 world.advance(what)
             case "connect":
                 if world.refusal() is None:
-                    here.append(world.connect())
+                    here.append(world.welcome())
             case "login" if one := client(what):
                 login = {"client_id": world.key, "client_secret": world.secret}
                 one.send("public/auth", grant_type="client_credentials", **login)
@@ -105,13 +134,15 @@ def test_any_story_of_faults_and_clients_ends_well(story: list[tuple[str, Any]])
                 channels = [*dialect("deribit").channels("book", what[1]), ORDERS, "platform_state"]
                 one.send("private/subscribe", channels=channels)
             case "close" if one := client(what):
-                world.exchange.answers_close(one.number, world.now)
+                if world.exchange.answers_close(one.number, world.now):
+                    world.exchange.closing(one.number, world.now)
             case "leave" if one := client(what):
                 here.remove(one)
                 one.leave()
         for one in [one for one in here if one.aborted]:
             here.remove(one)
             one.leave()
+    whims.clear()
     world.heal()
     for one in here:
         one.leave()

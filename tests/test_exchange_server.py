@@ -197,6 +197,22 @@ def test_what_breaks_the_protocol_is_closed_by_the_exchange(run: Run, message: b
     run(test)
 
 
+def test_after_a_close_frame_nothing_is_sent(run: Run) -> None:
+    async def test(stage: Stage) -> None:
+        reader, writer = await asyncio.open_connection(*stage.server.address)
+        channels = dialect("deribit").channels("ticker", 20)
+        asked = {"id": 1, "method": "public/subscribe", "params": {"channels": channels}}
+        writer.write(upgrade() + text(asked))
+        await stage.seen("sent")
+        writer.write(b"\x81\x81\0\0\0\0\xff")
+        received = await asyncio.wait_for(reader.read(), PATIENCE)
+        assert received.endswith(b"\x88\x0b\x03\xefnot UTF-8")
+        writer.close()
+        await stage.seen("closed")
+
+    run(test, settings={"tick": 0.005})
+
+
 def test_a_missed_heartbeat_ends_the_connection_without_a_close_frame(run: Run) -> None:
     async def test(stage: Stage) -> None:
         async with stage.client() as client:
@@ -353,6 +369,35 @@ def test_noise_on_the_port_harms_nobody(run: Run, noise: bytes) -> None:
         writer.close()
         async with stage.client() as client:
             assert await ask(client, "public/test")
+
+    run(test)
+
+
+@pytest.mark.parametrize("head", ["/nowhere", "/api/v2/public/test"])
+@pytest.mark.parametrize(
+    "more", [b"GET / HTTP/1.1\r\n\r\n", b"\x81\x82\0\0\0\0{}", b"\x88\x80\0\0\0\0"]
+)
+def test_what_follows_an_http_request_is_not_taken_for_frames(
+    run: Run, head: str, more: bytes
+) -> None:
+    async def test(stage: Stage) -> None:
+        for upgrade in ("", "Upgrade: websocket\r\nConnection: Upgrade\r\n"):
+            first = f"GET {head} HTTP/1.1\r\n{upgrade}\r\n".encode()
+            await raw(stage, first + more)
+        assert stage.of("opened") == []
+
+    run(test)
+
+
+def test_a_message_sent_together_with_the_upgrade_is_answered(run: Run) -> None:
+    async def test(stage: Stage) -> None:
+        reader, writer = await asyncio.open_connection(*stage.server.address)
+        padding = "x" * 200
+        asked = {"id": 1, "method": "public/test", "params": {"padding": padding}}
+        writer.write(upgrade() + text(asked))
+        await asyncio.wait_for(reader.readuntil(b"1.2.26"), PATIENCE)
+        writer.close()
+        await writer.wait_closed()
 
     run(test)
 

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from proxy_witness import SWITCH, UPGRADE, Events, Peer, World, frame, masked, on
-from squall_proxy import Blackhole, Fin, Http, Proxy, Rst, Target
+from squall_proxy import Blackhole, Close, Fin, Http, Proxy, Rst, Target, Truncate
 
 
 @on()
@@ -176,6 +176,45 @@ async def test_where_the_upstream_refuses_the_client_is_reset(w: World) -> None:
 
 
 @on()
+async def test_clients_that_reset_at_once_leave_nothing_behind(w: World) -> None:
+    for _ in range(50):
+        client = await w.dial()
+        client.reset()
+    await w.events.wait("closed", 50)
+    assert w.events.kinds().count("dialled") == 50
+    assert not w.proxy._connections
+    assert not w.proxy._dialled_from
+
+
+@on()
+async def test_a_storm_leaves_nothing_behind(w: World) -> None:
+    rng = random.Random(3)
+
+    async def serve() -> None:
+        while True:
+            server = await w.accept()
+            rng.choice((server.reset, server.finish, lambda: None))()
+
+    async def come_and_go() -> None:
+        client = await w.dial()
+        await client.send(UPGRADE[: rng.choice((1, 50, len(UPGRADE)))])
+        await asyncio.sleep(rng.choice((0, 0.001, 0.02)))
+        rng.choice((client.reset, client.close, lambda: None))()
+
+    serving = asyncio.ensure_future(serve())
+    for _ in range(5):
+        coming = [asyncio.ensure_future(come_and_go()) for _ in range(40)]
+        await asyncio.sleep(rng.choice((0, 0.001)))
+        w.proxy.inject(rng.choice((Rst(), Fin(), Close(), Truncate("client_to_server"))))
+        await asyncio.gather(*coming, return_exceptions=True)
+    await w.events.wait("dialled", 200)
+    serving.cancel()
+    await w.proxy.stop()
+    assert sorted(e["connection"] for e in w.events.of("closed")) == list(range(1, 201))
+    assert not w.proxy._dialled_from
+
+
+@on()
 async def test_a_client_that_does_not_read_stops_the_server(w: World) -> None:
     client, server = await w.upgrade()
     sent = await server.send_until_stuck()
@@ -314,6 +353,18 @@ def test_a_cut_may_be_made_from_within_an_event(event: str) -> None:
 
     for loop in ("asyncio", "uvloop", "virtual"):
         scenario(loop)
+
+
+@on()
+async def test_a_cut_may_come_before_the_server_was_even_dialled(w: World) -> None:
+    def react(kind: str, connection: int | None) -> None:
+        if kind == "dialled":
+            asyncio.get_running_loop().call_soon(w.proxy.inject, Rst())
+
+    w.events.react = react
+    client = await w.dial()
+    assert await client.rest() == (b"", "rst")
+    await w.events.wait("closed")
 
 
 def test_a_fault_needs_a_started_proxy() -> None:

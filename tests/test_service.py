@@ -79,3 +79,10 @@ def test_a_fleet_is_steady_when_each_member_is_served_once() -> None:
     assert service.steady
     service.apply(event("scenario", "wanted", channels=CHANNELS, adapters=3))
     assert "book.A is served 2 times, not 3" in service.problems()
+
+
+def test_what_the_exchange_gave_up_is_not_left_by_the_adapter() -> None:
+    service = serving(1)
+    service.apply(event("exchange", "closed", 1, code=1006))
+    assert not service.steady
+    assert service.left == set()

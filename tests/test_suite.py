@@ -23,7 +23,7 @@ from squall.profile import load_profile
 from squall.results import Case, Trouble
 from squall.run import Result, Setup
 from squall.scenario import AdapterNeeds, Scenario
-from squall.steps import Step
+from squall.steps import Step, Wait
 from squall.suite import Began, Ended, Plan, jobs, loop_factory, reproduce, run_suite
 from squall.verdict import Outcome
 from squall_proxy import FAULTS
@@ -163,6 +163,13 @@ def test_no_more_run_at_once_than_asked_and_fleets_run_alone(
     run(plan(tmp_path, *reversed(scenarios), jobs=2))
     assert max(len(some) for some in together) == 2
     assert together[-2:] == [{"herd-two"}, {"herd-one"}]
+
+
+def test_the_longest_begin_first(tmp_path: Path, acts: dict[str, Any]) -> None:
+    wait = Step(Wait(), lasting=60.0)
+    notices, _ = run(plan(tmp_path, scenario("short"), scenario("long", steps=(wait,)), jobs=1))
+    began = [notice.name for notice in notices if isinstance(notice, Began)]
+    assert began == ["long", "short"]
 
 
 def test_fail_fast_begins_nothing_more(tmp_path: Path, acts: dict[str, Any]) -> None:

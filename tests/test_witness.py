@@ -22,8 +22,8 @@ def test_an_open_socket_is_an_fd_and_a_state() -> None:
             during = witness.sample(os.getpid(), {port})
     assert before is not None
     assert during is not None
-    assert before["sockets"] == {}
-    assert during["sockets"] == {"ESTABLISHED": 1}
+    assert "ESTABLISHED" not in before["sockets"]
+    assert during["sockets"]["ESTABLISHED"] == 1
     assert during["fds"] == before["fds"] + 1
     assert during["rss_bytes"] > 1_000_000
 
@@ -36,8 +36,7 @@ def test_a_socket_that_belongs_to_no_process_any_more_is_still_seen() -> None:
         client.close()
         with accepted:
             accepted.recv(1)
-            (state,) = witness.sockets({port})
-            assert state in {"FIN_WAIT1", "FIN_WAIT2"}
+            assert witness.sockets({port}).keys() & {"FIN_WAIT1", "FIN_WAIT2"}
 
 
 def test_children_are_counted() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from squall.errors import ScenarioError, did_you_mean
-from squall.results import covered
+from squall.results import covered, near
 from squall.scenario import Scenario
 
 SUFFIXES = (".yaml", ".yml")
@@ -53,8 +53,8 @@ def word_for(scenario: Scenario) -> str:
     """What `find` takes for exactly this scenario."""
     if scenario.path is None or scenario.path in shipped().values():
         return scenario.name
-    only = scenario.path.stem == scenario.name
-    return str(scenario.path if only else scenario.path.parent / scenario.name)
+    path = near(scenario.path)
+    return str(path if path.stem == scenario.name else path.parent / scenario.name)
 
 
 def tags(scenario: Scenario) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def _carry_out(options: Options) -> int:
     try:
         return _ACTS[options.act](options)
     except SquallError as error:
-        print(f"squall: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED

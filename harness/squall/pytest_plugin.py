@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,14 +183,13 @@ def _run(
         scenarios=(value,),
         manifest=named if isinstance(named, Manifest) else suite.adapter_named(by_name),
         profile=load_profile(profile),
-        out=folder.parent,
+        out=folder,
         seed=seed,
         clock=clock,
         options=suite.options(by_name, profile, clock),
     )
-    job = replace(suite.jobs(plan)[0], name=folder.name)
     with asyncio.Runner(loop_factory=suite.loop_factory(clock)) as runner:
-        case, result = runner.run(suite.run_job(plan, job))
+        case, result = runner.run(suite.run_job(plan, suite.jobs(plan)[0]))
     if result is None:
         pytest.skip(case.why)
     if check:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from squall import __version__
 from squall.checks import Check, Judged
 from squall.history import Event
-from squall.results import Case, Summary, Trouble, tally
+from squall.results import Case, Summary, Trouble, near, tally
 from squall.verdict import Outcome
 
 WIDTH = 100
@@ -100,6 +100,7 @@ class TextReport:
         self._done += 1
         if case.name in self._running:
             self._running.remove(case.name)
+        self._terminal.status("")
         if not self._quiet or _noteworthy(case):
             self._terminal.line(*one_line(case, self._terminal.width))
         self._show_status()
@@ -286,7 +287,8 @@ def _commands(case: Case) -> Iterator[str]:
     if case.history is not None or case.reproduce is not None:
         yield ""
     if case.history is not None:
-        yield f"{INDENT}again:     {shlex.join(['squall', 'check', str(case.history.parent)])}"
+        words = ["squall", "check", str(near(case.history.parent))]
+        yield f"{INDENT}again:     {shlex.join(words)}"
     if case.reproduce is not None:
         yield f"{INDENT}reproduce: {case.reproduce}"
 

@@ -260,5 +260,11 @@ def _known_as_json(known: KnownFailure) -> dict[str, Any]:
     return {"outcome": known.outcome, "reason": known.reason, "link": known.link}
 
 
+def near(path: Path) -> Path:
+    """The path as one would type it here: relative where it is below the present folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def _relative(path: Path | None, base: Path) -> str | None:
     return None if path is None else Path(os.path.relpath(path, base)).as_posix()

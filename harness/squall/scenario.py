@@ -9,7 +9,7 @@
     )
 
 A YAML file says the same (`Scenario.load`, docs/scenarios.md). Steps happen one after the other;
-the first waits for the steady state unless it has a `when`, and after the last one everything is
+the first waits for the steady state, and after the last one everything is
 healed. Whoever writes scenarios in Python imports all of it from here.
 """
 

@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 def exchange(dialect: str, port: int, settings: Sequence[str], say: Say, *, events: bool) -> None:
     """Run the mock exchange until Ctrl-C. Raises `NetworkError` where the port is in use."""
-    venue, chosen = dialect_named(dialect), from_words(Settings, settings, "--set")
+    venue, chosen = dialect_named(dialect), from_words(Settings, settings, "--set", "the exchange")
 
     async def serve() -> None:
         observe = _teller("exchange", say) if events else _silent
@@ -82,22 +82,22 @@ def fault(text: str) -> Fault:
         raise ScenarioError(f"--fault {text!r}: name a fault, such as 'rst': {error}") from None
     if name not in FAULTS:
         raise ScenarioError(f"--fault: unknown fault '{name}'.{did_you_mean(name, FAULTS)}")
-    return from_words(FAULTS[name], settings, f"--fault {name}")
+    return from_words(FAULTS[name], settings, "--fault", name)
 
 
-def from_words(cls: type[T], words: Sequence[str], what: str) -> T:
-    """The dataclass whose fields are written `key=value`. Raises `ScenarioError`."""
+def from_words(cls: type[T], words: Sequence[str], option: str, what: str) -> T:
+    """The dataclass `what` whose fields are written `key=value`. Raises `ScenarioError`."""
     lines = []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ScenarioError(f"{what}: '{word}' is not written key=value")
+            raise ScenarioError(f"{option}: '{word}' is not written key=value")
         lines.append(f"{key}: {value}")
     try:
         return build(cls, compose("\n".join(lines) or "{}", "is empty"), what)
     except Invalid as invalid:
         problems = sorted(set(invalid.problems))
-        raise ScenarioError("\n".join(f"{what}: {each.text}" for each in problems)) from None
+        raise ScenarioError("\n".join(f"{option}: {each.text}" for each in problems)) from None
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:

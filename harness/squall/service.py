@@ -62,7 +62,8 @@ class Service:
             case "sent":
                 self.flowing.setdefault(connection, set()).add(event["channel"])
             case "closed":
-                self._leave(connection)
+                # Behind a blackhole the adapter may hold on to what the exchange has given up.
+                self.open.discard(connection)
 
     def _leave(self, connection: int | None) -> None:
         if connection is not None:

@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -152,6 +152,11 @@ def unsuitable(scenario: Scenario, manifest: Manifest, clock: str) -> str | None
     return None
 
 
+def length(scenario: Scenario) -> float:
+    """About how many seconds a run lasts, as far as its steps say."""
+    return sum(1.0 + (step.lasting or 0.0) + (step.after or 0.0) for step in scenario.steps)
+
+
 def reproduce(plan: Plan, job: Job) -> str:
     """The command line that does the same again."""
     words = ["squall", "run", word_for(job.scenario), "--seed", str(job.seed), *plan.options]
@@ -212,6 +217,8 @@ class _Suite:
     def side_by_side(self) -> None:
         """Every run on one loop; fleets, which load the machine on their own, at the end."""
         single = [job for job in self._jobs if job.scenario.adapter.count == 1]
+        # A long run that begins last would keep everybody waiting for it alone.
+        single.sort(key=lambda job: length(job.scenario), reverse=True)
         fleets = [job for job in self._jobs if job.scenario.adapter.count > 1]
         with asyncio.Runner(loop_factory=loop_factory("real")) as runner:
             runner.run(self._all(single, self._plan.side_by_side))
@@ -266,7 +273,9 @@ class _Suite:
             case, _ = await run_job(self._plan, job)
             return case
         except asyncio.CancelledError:
-            return _case(job, Outcome.UNKNOWN, "interrupted", trouble=Trouble.INTERRUPTED)
+            history = self._plan.out / job.name / "history.jsonl"
+            case = _case(job, Outcome.UNKNOWN, "interrupted", trouble=Trouble.INTERRUPTED)
+            return replace(case, history=history if history.exists() else None)
         except Exception as error:
             return self._internal(job, error)
 

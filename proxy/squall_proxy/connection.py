@@ -19,6 +19,7 @@ from squall_proxy.faults import (
     Fin,
     Flap,
     Http,
+    ListenerFault,
     Refuse,
     Rst,
     StreamFault,
@@ -73,7 +74,9 @@ class Connection:
             self._talk = Conversation(self._up, self._down, self._requested, self._answered)
         self._injections: dict[int, Injection] = {}
         self._met: Injection | None = None
-        self._dialling: asyncio.Task[None] | None = None
+        self._dialled = False
+        self._dialling: asyncio.Task[None] | None = None  # until the server's side is there
+        self._connecting: asyncio.Task[None] | None = None  # while that may be cancelled
         self._seen: set[str] = set()
         self._ended_by: tuple[str, str] | None = None
         self._arrival = 0.0
@@ -104,15 +107,11 @@ class Connection:
         """Come up, in the way that the listener's fault leaves open."""
         self._met = injection
         match injection.fault if injection else None:
-            case Refuse(how=how) if not self.over and injection:
-                injection.bite(self.number)
-                self.reset() if how == "reset" else self.finish()
-            case Flap(upgrade=False, after=after):
+            case Refuse(how=how) if injection:
+                self._cut(injection, self.reset if how == "reset" else self.finish)
+            case Flap(after=after, upgrade=False):
                 self._call("flap", after, self._flap)
-            case Http():
-                pass
-            case _:
-                self._dial()
+        self._dial()
 
     def strike(self, injection: Injection) -> None:
         """Cut this connection, now or when the place for it has come."""
@@ -162,53 +161,59 @@ class Connection:
     def _flap(self) -> None:
         injection = self._met
         match injection.fault if injection else None:
-            case Flap(how=how, code=code) if injection and not self.over:
-                injection.bite(self.number)
-                if how == "rst":
-                    self.reset()
-                elif how == "fin" or self._talk is None:
-                    self.finish()
-                else:
-                    goodbye = partial(self.say_goodbye, code)
-                    self._talk.down_frames.at_boundary(injection.id, goodbye)
+            case Flap(how="close", code=code) if injection and self._talk:
+                goodbye = partial(self.say_goodbye, code)
+                self._talk.down_frames.at_boundary(
+                    injection.id, partial(self._cut, injection, goodbye)
+                )
+            case Flap(how=how) if injection:
+                self._cut(injection, self.reset if how == "rst" else self.finish)
 
     # Coming up
 
     def _dial(self) -> None:
         """Connect to the server, unless something stands in the way."""
-        waits = self._met is not None and (
-            isinstance(self._met.fault, Http)
-            or (isinstance(self._met.fault, Flap) and not self._met.fault.upgrade)
-        )
-        absent = self.server.transport is None and not self.server.gone
-        if self.over or waits or not absent or self._dialling or self._up.swallowing:
+        met = self._met.fault if self._met else None
+        if isinstance(met, ListenerFault) and not met.dials:
+            return
+        if self.over or self._dialled or self._up.swallowing:
             return
         if not self.held_by_client:
             # It waited for a server that it no longer wants.
             self.finish()
             return
+        self._dialled = True
         self._dialling = asyncio.get_running_loop().create_task(self._connect())
+        self._connecting = self._dialling
+        self._dialling.add_done_callback(self._connected)
 
     async def _connect(self) -> None:
-        named = partial(self._around.dialling_from, self)
         try:
-            sock = await sockets.connect(self._around.upstream, named)
-            loop = asyncio.get_running_loop()
-            try:
-                await loop.create_connection(lambda: self.server, sock=sock)
-            except BaseException:
-                sock.close()
-                raise
+            sock = await sockets.connect(
+                self._around.upstream, partial(self._around.dialling_from, self)
+            )
         except OSError:
             self.server.gone = True
             self.ended(self.server, End.RST)
-        except asyncio.CancelledError:
-            # uvloop does not say `connection_lost` of a transport that was given up so early.
-            self.server.gone = True
-            raise
-        finally:
-            self._dialling = None
-            self._settle()
+            return
+        self._connecting = None
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: self.server, sock=sock)
+        # Not before: uvloop takes the socket over at the end of that call only, and would close
+        # the file descriptor twice if the transport were closed within it.
+        self.server.transport = transport
+        self._up.pump()
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._dialling = self._connecting = None
+        self._settle()
+
+    def _hang_up(self) -> None:
+        """End a dial that is under way, or let its end be one."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        elif self._dialling is not None:
+            self._up.end(End.RST)
 
     def _requested(self, request: Request) -> None:
         self._observe(
@@ -256,12 +261,11 @@ class Connection:
     def reset(self) -> None:
         """End both sides by RST, now; what is in flight is lost."""
         self._take_over(End.RST)
-        if self._dialling is not None:
-            self._dialling.cancel()
         for side in (self.client, self.server):
             side.reset()
         for relay in (self._up, self._down):
             relay.drop()
+        self._hang_up()
         self._settle()
 
     def finish(self) -> None:
@@ -296,12 +300,11 @@ class Connection:
     def shutdown(self) -> None:
         """End both sides as soon as what was written has left."""
         self._take_over(End.FIN)
-        if self._dialling is not None:
-            self._dialling.cancel()
         for relay in (self._up, self._down):
             relay.drop()
         for side in (self.client, self.server):
             side.close()
+        self._hang_up()
         self._settle()
 
     def abort(self) -> None:
@@ -366,14 +369,13 @@ class Connection:
 
     # What the sides say
 
-    def made(self, side: Side) -> None:
-        """Begin, or go on with what waited for the server."""
+    def made(self, side: Side, transport: asyncio.Transport) -> None:
+        """The client has come; the server's side is there when the dial is done."""
         if side is self.client:
+            side.transport = transport
             self._arrival = self._timers.now()
             self._around.arrived(self)
             self._down.pump()
-        else:
-            self._up.pump()
 
     def ended(self, side: Side, how: End) -> None:
         """Pass the end on, as it is, behind the bytes before it."""

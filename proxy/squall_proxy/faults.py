@@ -52,6 +52,8 @@ class Fault:
 class StreamFault(Fault):
     """Acts on the bytes of connections for as long as it is in force."""
 
+    # Held bytes of one direction at which the proxy stops reading: a slow line slows its sender.
+    capacity: ClassVar[int] = 64 * 1024
     # The proxy stops reading as soon as it holds something, so that the sender's window closes.
     stops_reading: ClassVar[bool] = False
     # The proxy reads on, whatever it holds already, and in the end discards.
@@ -80,12 +82,19 @@ class ListenerFault(Fault):
 
     only_new: ClassVar[bool] = True
 
+    @property
+    def dials(self) -> bool:
+        """Whether the exchange is dialled for a connection that it meets."""
+        return False
+
 
 @dataclass(frozen=True)
 class Latency(StreamFault):
     """Everything arrives `delay` later, give or take up to `jitter`, and never reordered."""
 
     name: ClassVar[str] = "latency"
+    # A long line is not a slow one: it has room for what is on its way.
+    capacity: ClassVar[int] = 4 * 1024 * 1024
     delay: Seconds
     jitter: Seconds = 0.0
     direction: Direction = "both"
@@ -268,6 +277,11 @@ class Flap(ListenerFault):
     @property
     def needs_websocket(self) -> bool:
         """Only where it waits for the upgrade."""
+        return self.upgrade
+
+    @property
+    def dials(self) -> bool:
+        """Only where there is to be an upgrade."""
         return self.upgrade
 
 

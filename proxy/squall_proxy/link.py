@@ -70,6 +70,8 @@ class Link:
     def put(self, payload: Payload, now: float) -> None:
         """Take in bytes, an end, or a mark: a call to make once all before it has left."""
         if isinstance(payload, bytes):
+            if not payload:
+                return
             self.held += len(payload)
         self._queue.append((now, payload))
 

@@ -15,9 +15,6 @@ from squall_proxy.side import Feed, Side
 from squall_proxy.sockets import unread_end
 from squall_proxy.timers import Timer, Timers
 
-# Held bytes at which the proxy stops reading, so that a slow reader slows the writer.
-HIGH_WATER = 64 * 1024
-
 # Held bytes at which a fault that must read on begins to discard.
 HOLD_LIMIT = 1024 * 1024
 
@@ -30,6 +27,7 @@ class Relay:
 
     __slots__ = (
         "_bitten",
+        "_capacity",
         "_closed",
         "_ended",
         "_faults",
@@ -63,6 +61,7 @@ class Relay:
         self.stalled = False
         self.swallowing = False
         self.overflowed = False
+        self._capacity = StreamFault.capacity
         self._timers = timers
         self._bitten = bitten
         self._noticed = noticed
@@ -105,13 +104,14 @@ class Relay:
         faults = [fault for fault, _ in self._faults.values()]
         self.stalled = any(fault.stops_reading for fault in faults)
         self.swallowing = any(fault.swallows for fault in faults)
+        self._capacity = max((fault.capacity for fault in faults), default=StreamFault.capacity)
         self._link.set_filters((number, apply) for number, (_, apply) in self._faults.items())
         if not self.broken:
             self.pump()
 
     def mark(self, call: Mark) -> None:
         """Call back once all that was passed on so far has left."""
-        if self._link.clear and self.sink.there:
+        if self._direct:
             call()
         else:
             self._link.put(call, self._timers.now())
@@ -132,22 +132,29 @@ class Relay:
         """End the stream behind all that is in flight."""
         if self._ended is None or (self._ended, how) == (End.FIN, End.RST):
             self._ended = how
+            direct = self._direct
             if not self._closed:
                 self.close_input()
-            self._link.put(how, self._timers.now())
-            self.pump()
+            if direct:
+                self._deliver(how)
+            else:
+                self._link.put(how, self._timers.now())
+                self.pump()
 
     def drop(self) -> None:
         """Forget what is in flight: there is nobody to get it, or nobody may."""
         if not self._closed:
             self.close_input()
-        self.discarded += self._link.drop()
+        if not self._link.empty:
+            self.discarded += self._link.drop()
         self.pump()
 
     def pump(self) -> None:
         """Pass on what may leave by now, and see to it that the rest follows."""
         if not self._link.empty:
             self._pass_on()
+        elif self._timer is not None:
+            self._arm()
         self._route()
         self._regulate()
 
@@ -192,27 +199,31 @@ class Relay:
 
     def _arm(self) -> None:
         due = None if self.sink.blocked or not self.sink.there else self._link.due()
-        if due is None or due == math.inf:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-        elif self._timer is None or due < self._timer.when:
-            if self._timer is not None:
-                self._timer.cancel()
+        if due == math.inf:
+            due = None
+        # A timer that comes too early costs one look; to replace it would cost more.
+        if self._timer is not None and (due is None or due < self._timer.when):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None:
             self._timer = self._timers.at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self.pump()
 
+    @property
+    def _direct(self) -> bool:
+        """Nothing stands between the source and the sink's transport."""
+        return self._link.clear and self.sink.there
+
     def _route(self) -> None:
         if self._closed:
             return
         transport = self.sink.transport
-        if transport is not None and self._link.clear and not self.sink.gone:
+        self.forward = self._hold
+        if transport is not None and self._direct:
             self.forward = transport.write
-        else:
-            self.forward = self._hold
         self.source.write = self._stage or self.forward
 
     def _regulate(self) -> None:
@@ -222,7 +233,7 @@ class Relay:
         elif self.swallowing or self.sink.gone:
             wanted = True
         else:
-            wanted = held <= HIGH_WATER and not self.sink.blocked
+            wanted = held < self._capacity and not self.sink.blocked
         self.source.read(wanted)
         if self.stalled and not wanted and self._look is None:
             self._look = self._timers.after(_LOOK_EVERY, self._on_look)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from squall_proxy.link import End
 from squall_proxy.sockets import reset
@@ -15,8 +15,8 @@ Feed = Callable[[bytes], None]
 class Owner(Protocol):
     """Who is told what happens to a side."""
 
-    def made(self, side: Side) -> None:
-        """Its connection is up."""
+    def made(self, side: Side, transport: asyncio.Transport) -> None:
+        """Its connection is up; the owner sets `transport` when it may be used."""
 
     def ended(self, side: Side, how: End) -> None:
         """Its peer has ended its half of the connection."""
@@ -71,10 +71,9 @@ class Side(asyncio.Protocol):
         return f"{name[0]}:{name[1]}" if name else "gone"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport."""
+        """Hand the transport over."""
         # uvloop's transports have the interface, but are no subclass of asyncio's.
-        self.transport = transport  # type: ignore[assignment]
-        self._owner.made(self)
+        self._owner.made(self, cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
         """Pass the bytes on."""

@@ -82,7 +82,7 @@ class SyncAdapter:
         self._report = report
         self._clock = clock
         self._inbox: queue.Queue[Callable[[float], Actions]] = queue.Queue()
-        self._room = threading.BoundedSemaphore(UNREAD_MESSAGES)
+        self._room = threading.Semaphore(UNREAD_MESSAGES)
         self._line: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._connection: ClientConnection | None = None
@@ -91,19 +91,13 @@ class SyncAdapter:
 
     def run(self) -> int:
         """Run until stopped (0) or until it gives up (1)."""
-        self._perform(self._session.start(self._clock()))
-        while self._status is None:
-            happened = self._wait()
-            now = self._clock()
-            if self._pong is not None and self._pong.is_set():
-                self._pong = None
-                self._perform(self._session.pong(now))
-            if happened is not None:
-                self._perform(happened(now))
-            due = self._session.deadline
-            if due is not None and due <= now:
-                self._perform(self._session.tick(now))
-        return self._status
+        try:
+            self._perform(self._session.start(self._clock()))
+            while self._status is None:
+                self._turn(self._wait())
+            return self._status
+        finally:
+            self._cut()
 
     def stop(self) -> None:
         """Close the connection and end `run()`."""
@@ -120,6 +114,21 @@ class SyncAdapter:
     def request(self, tag: Any, method: str, params: Mapping[str, Any]) -> None:
         """Send a request; a `Reply` with this `tag` is reported in any case."""
         self._inbox.put(partial(self._session.request, tag, method, params))
+
+    def disconnect(self) -> None:
+        """Close the present connection; it is dialled again as after any loss."""
+        self._inbox.put(self._session.disconnect)
+
+    def _turn(self, happened: Callable[[float], Actions] | None) -> None:
+        now = self._clock()
+        if self._pong is not None and self._pong.is_set():
+            self._pong = None
+            self._perform(self._session.pong(now))
+        if happened is not None:
+            self._perform(happened(now))
+        due = self._session.deadline
+        if due is not None and due <= now:
+            self._perform(self._session.tick(now))
 
     def _wait(self) -> Callable[[float], Actions] | None:
         due = self._session.deadline
@@ -164,6 +173,13 @@ class SyncAdapter:
             with contextlib.suppress(OSError):
                 victim.shutdown(socket.SHUT_RDWR)
 
+    def _cut(self) -> None:
+        """Leave no connection behind where `run` ends with an error."""
+        if self._line is not None:
+            self._abort()
+            self._room.release(UNREAD_MESSAGES)
+            self._line.join(self._settings.close_timeout)
+
     # In the line's thread.
 
     def _serve(self, timeout: float) -> None:
@@ -177,7 +193,8 @@ class SyncAdapter:
     def _converse(self, timeout: float) -> Loss:
         try:
             with self._dial(timeout) as connection:
-                self._inbox.put(partial(self._connected, connection))
+                self._connection = connection
+                self._inbox.put(self._session.connected)
                 while True:
                     message = connection.recv()
                     self._room.acquire()
@@ -213,10 +230,6 @@ class SyncAdapter:
             raise
 
     # What the line's thread has put into the inbox, in the thread of `run`.
-
-    def _connected(self, connection: ClientConnection, now: float) -> Actions:
-        self._connection = connection
-        return self._session.connected(now)
 
     def _received(self, message: str | bytes, now: float) -> Actions:
         self._room.release()

@@ -62,8 +62,9 @@ class Output:
         """Write what is left, as far as somebody reads it."""
         if self._pipe is not None:
             self._pipe.close()
-            await asyncio.wait([self._closed], timeout=within)
-            self._pipe.abort()
+            _, unread = await asyncio.wait([self._closed], timeout=within)
+            if unread:
+                self._pipe.abort()
 
 
 class _Closing(asyncio.BaseProtocol):
@@ -79,24 +80,37 @@ class _Closing(asyncio.BaseProtocol):
 
 async def read_commands(stream: IO[str], commands: Commands, emit: Emit) -> None:
     """Put each line's command into the queue, and None at the end of the stream."""
-    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_BYTES)
+    pipe = await _connect(stream, reader)
     try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
+        while line := await _next_line(reader, emit):
+            if line.strip():
+                _take(line, commands, emit)
+        commands.put_nowait(None)
+    finally:
+        if pipe is not None:
+            pipe.close()
+
+
+async def _connect(stream: IO[str], reader: asyncio.StreamReader) -> asyncio.ReadTransport | None:
+    loop = asyncio.get_running_loop()
+    copy = os.fdopen(os.dup(stream.fileno()), "rb", buffering=0)
+    try:
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), copy)
     except (ValueError, OSError):
-        reader.feed_data(stream.read().encode())  # A file: it has all there will be.
+        reader.feed_data(copy.read())  # A file: it has all there will be.
         reader.feed_eof()
+        copy.close()
+        return None
+    return pipe
+
+
+async def _next_line(reader: asyncio.StreamReader, emit: Emit) -> bytes:
     while True:
         try:
-            line = await reader.readline()
+            return await reader.readline()
         except ValueError:
             emit({"event": "log", "message": f"a command of more than {LINE_BYTES} bytes"})
-            continue
-        if not line:
-            commands.put_nowait(None)
-            return
-        if line.strip():
-            _take(line, commands, emit)
 
 
 def _take(line: bytes, commands: Commands, emit: Emit) -> None:

@@ -25,6 +25,7 @@ class SubscribesBeforeAuthAck(Counting):
             await super().log_in()
         else:
             self.login = asyncio.create_task(super().log_in())
+            self.login.add_done_callback(lambda login: login.cancelled() or login.exception())
             await asyncio.sleep(0)
 
     def forget(self) -> None:

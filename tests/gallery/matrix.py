@@ -1,7 +1,7 @@
 """The sensitivity matrix: every scenario of the catalogue against every adapter of the gallery.
 
-`python -m gallery.matrix --write docs/matrix.md`, from the folder `tests`, runs it all on the
-virtual clock and writes the table. What only a process can show (its files, threads, children,
+`python -m gallery.matrix --write ../docs/matrix.md`, in the folder `tests`, runs it all on the
+virtual clock and writes the tables. What only a process can show (its files, threads, children,
 what it prints) runs on the real clock, in the scenarios that must catch it.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from gallery import GALLERY, Adapter, Specimen
@@ -110,52 +112,48 @@ def pairs() -> list[tuple[str, str]]:
     ]
 
 
-def table(cells: Mapping[tuple[str, str], Cell]) -> str:
-    """The matrix as Markdown: who is in the gallery, and what each scenario says of whom."""
-    numbers = {name: number for number, name in enumerate(GALLERY, 1)}
-    lines = [
-        "# The sensitivity matrix",
-        "",
-        "A chaos tool is believed when it catches what it claims to catch. Each adapter below is",
-        "the same correct one with exactly one bug of a kind that a real adapter had. The tests",
-        "assert that the scenario in the last column fails it, by the check that names the bug,",
-        "and that the correct adapter passes every scenario.",
-        "",
-        "This file is written by `python -m gallery.matrix --write docs/matrix.md`.",
-        "",
-        "## The gallery",
-        "",
-        *rows(["", "adapter", "what it does wrong", "caught by"], gallery_rows(numbers)),
-        "",
-        "## Every scenario against every adapter",
-        "",
-        "`·` passed · the checks that failed, by their ids · `?` unknown · empty: not run, because",
-        "it needs a process or what the adapter shows is not this scenario's subject.",
-        "",
-        *rows(
-            ["scenario", "good", *map(str, numbers.values())],
-            (
-                [scenario, *(str(cells.get((scenario, a), "")) for a in (GOOD.name, *GALLERY))]
-                for scenario in scenarios()
-            ),
-        ),
-        "",
-    ]
-    return "\n".join(lines)
+HEAD = """\
+# The sensitivity matrix
+
+A chaos tool is believed when it catches what it claims to catch. Each adapter below is the same
+correct one with exactly one bug, of a kind that a real adapter had. The tests assert that the
+scenario in the last column fails it by the check that names the bug, that the correct adapter
+passes every scenario, and that where nothing happens nobody passes.
+
+In the tables `·` is a pass, `?` unknown, and otherwise there stand the checks that failed, by
+their ids where they have one. Empty: not run, because only a process can show it, or because the
+adapter's bug shows in a process alone and elsewhere.
+
+This file is written by `python -m gallery.matrix --write ../docs/matrix.md`, in `tests`.
+"""
 
 
-def gallery_rows(numbers: Mapping[str, int]) -> Iterable[list[str]]:
-    for specimen in GALLERY.values():
-        catches = "; ".join(f"{where}: {check}" for where, check in specimen.caught.items())
-        about = f"{specimen.about} ([seen]({specimen.bug}))"
-        yield [str(numbers[specimen.name]), specimen.name, about, catches]
+def page(cells: Mapping[tuple[str, str], Cell]) -> str:
+    """The matrix as Markdown, a section for each module of the gallery."""
+    parts = [HEAD]
+    numbers = {name: str(number) for number, name in enumerate(GALLERY, 1)}
+    for module, group in groupby(GALLERY.values(), lambda specimen: specimen.adapter.__module__):
+        some = list(group)
+        parts.append(f"## {inspect.getdoc(sys.modules[module])}\n".replace(".\n", "\n"))
+        head = ("", "adapter", "what it does wrong", "caught by")
+        parts.append(table(head, ((numbers[s.name], *described(s)) for s in some)))
+        columns = [GOOD.name, *(s.name for s in some)]
+        results = (
+            (scenario, *(str(cells.get((scenario, name), "")) for name in columns))
+            for scenario in scenarios()
+        )
+        parts.append(table(("scenario", GOOD.name, *(numbers[s.name] for s in some)), results))
+    return "\n".join(parts)
 
 
-def rows(head: Sequence[str], body: Iterable[Sequence[str]]) -> Iterable[str]:
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for row in body:
-        yield "| " + " | ".join(row) + " |"
+def described(specimen: Specimen) -> tuple[str, str, str]:
+    caught = ", ".join(f"{scenario}: {check}" for scenario, check in specimen.caught.items())
+    return specimen.name, f"{specimen.about} [Seen]({specimen.bug})", caught
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def main() -> None:
@@ -166,7 +164,7 @@ def main() -> None:
     todo = pairs()
     with ProcessPoolExecutor(options.jobs) as pool:
         cells = dict(zip(todo, pool.map(cell, todo, chunksize=4), strict=True))
-    text = table(cells)
+    text = page(cells)
     if options.write:
         options.write.write_text(text, encoding="utf-8")
     else:

@@ -64,13 +64,16 @@ class DoublesSubscriptions(Counting):
 class ForgetsBeforeAck(Adapter):
     """It takes channels off its list when it asks for them, and puts them back with the ack."""
 
+    taken: frozenset[str] = frozenset()
+
+    def missing(self) -> list[str]:
+        return [channel for channel in super().missing() if channel not in self.taken]
+
     async def ask(self, verb: str, channels: list[str]) -> set[str]:
         if verb == "subscribe":
-            for channel in channels:
-                del self.wanted[channel]
+            self.taken |= set(channels)
         done = await super().ask(verb, channels)
-        if verb == "subscribe":
-            self.wanted |= dict.fromkeys(done)
+        self.taken -= done
         return done
 
 

@@ -25,10 +25,10 @@ class NoStorm(Check):
     """The adapter does not dial again and again.
 
     Each dial that replaces a healthy connection which the run itself has cut is the run's doing
-    and not counted. Full jitter up to 60 s exceeds the default with a probability below 1e-6.
-    Where the adapter names a shorter `backoff_max`, the limit grows to what full jitter up to
-    that needs. Real storms are larger by orders: 11 000 connections in 12 s (ccxt), 5 a second
-    for minutes (nautechsystems/nautilus_trader#1989).
+    and not counted. Full jitter from 1 s up to 60 s exceeds the default with a probability below
+    1e-6. Where the adapter names a shorter `backoff_max`, the limit grows to what full jitter up
+    to that needs. Real storms are larger by orders: 11 000 connections in 12 s (ccxt), 5 a
+    second for minutes (nautechsystems/nautilus_trader#1989).
     """
 
     name = "no_storm"
@@ -46,15 +46,9 @@ class NoStorm(Check):
     def _look(self, timeline: Timeline) -> Verdict:
         counted = [dialled(c) for c in _unprovoked(timeline) if timeline.watched(dialled(c))]
         most = self._limit(timeline.setting("backoff_max")) * timeline.connections_by_design
-        worst: Sequence[Event] = ()
-        first = 0
-        for last, event in enumerate(counted):
-            while event.at - counted[first].at >= self.per:
-                first += 1
-            if last + 1 - first > len(worst):
-                worst = counted[first : last + 1]
-        if not worst:
+        if not counted:
             return unknown("no dial was seen")
+        worst = _busiest(counted, self.per)
         lasted = worst[-1].at - worst[0].at
         seen = f"{times(len(worst), 'dial')} within {span(lasted)} from {worst[0].at:.3f} s on"
         if len(worst) > most:
@@ -64,6 +58,17 @@ class NoStorm(Check):
     def _limit(self, backoff_max: float | None) -> int:
         needed = _full_jitter_needs(self.per, backoff_max) if backoff_max is not None else 0
         return max(self.dials, needed) + self.handful
+
+
+def _busiest(events: Sequence[Event], per: float) -> Sequence[Event]:
+    """The most events that any window of this length holds."""
+    begin, end, first = 0, 0, 0
+    for last, event in enumerate(events):
+        while event.at - events[first].at >= per:
+            first += 1
+        if last + 1 - first > end - begin:
+            begin, end = first, last + 1
+    return events[begin:end]
 
 
 _SHORTEST_CAP = 0.5
@@ -248,10 +253,11 @@ def _retry_after(refused: Event | None) -> float | None:
 class Spread(Check):
     """Adapters that lost their connections together do not come back together.
 
-    Of a fleet that was cut at once, no second may see more than `share`. Where each waits a
-    random 0 to 5 s (RFC 6455 section 7.2.3), a fifth is to be expected in every second, and half
-    of 50 adapters within one has a probability of 1e-5; without jitter it is all of them. The
-    strict profile asks for 20 %, which takes a spread of 10 s or more.
+    Of a fleet that was cut at once, no second may see more than `share`, and two standard
+    deviations more, for chance crowds small fleets. Without jitter it is all of them. Where each
+    waits a random 0 to 5 s (RFC 6455 section 7.2.3), a fifth is to be expected in a second, and
+    the default fails with a probability below 1e-5. The strict profile asks for 20 %, which
+    takes a spread of some 10 s.
     """
 
     name = "spread"
@@ -261,7 +267,7 @@ class Spread(Check):
     """The part of the fleet that may dial within any one second."""
 
     fleet: int = 20
-    """Fewer adapters than this are no herd, and chance alone could crowd them."""
+    """Fewer adapters than this are no herd."""
 
     def _look(self, timeline: Timeline) -> Verdict:
         cut = _mass_cut(timeline, self.fleet)
@@ -273,28 +279,20 @@ class Spread(Check):
         first = again[: len(cut)]
         if len(first) < len(cut):
             return unknown(f"of {len(cut)} adapters only {len(first)} dialled again", *first)
-        crowd = max((_within_a_second(first, start) for start in range(len(first))), key=len)
+        crowd = _busiest(first, 1.0)
         part = f"{len(crowd)} of {len(cut)} adapters"
         seen = f"{part} dialled within a second from {crowd[0].at:.3f} s on"
-        if len(crowd) > self.share * len(cut):
-            return failed(f"{seen}; at most {self.share:.0%} may", *crowd)
+        by_chance = 2 * math.sqrt(len(cut) * self.share * (1 - self.share))
+        if len(crowd) > self.share * len(cut) + by_chance:
+            return failed(f"{seen}; {self.share:.0%} may, and a few more by chance", *crowd)
         return passed(f"never more than {seen}", *crowd)
 
 
-def _mass_cut(timeline: Timeline, fleet: int) -> list[Event]:
+def _mass_cut(timeline: Timeline, fleet: int) -> Sequence[Event]:
     """The ends of the connections in the largest group that was cut within one second."""
     ends = [c.lost for c in timeline.dials if c.lost is not None and timeline.watched(c.lost)]
-    ends.sort(key=timeline.order)
-    groups = [_within_a_second(ends, start) for start in range(len(ends))]
-    largest = max(groups, key=len, default=[])
-    return largest if len(largest) >= fleet else []
-
-
-def _within_a_second(events: Sequence[Event], start: int) -> list[Event]:
-    end = start
-    while end < len(events) and events[end].at - events[start].at < 1.0:
-        end += 1
-    return list(events[start:end])
+    group = _busiest(sorted(ends, key=timeline.order), 1.0)
+    return group if len(group) >= fleet else []
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ class Broadcast:
             self._listeners.pop(feed.channel, None)
             feed.running = False
             return
+        feed.forgive(self._exchange.now)
         for number in self._numbers(feed, listeners):
             self._catch_up(feed.channel, number, listeners)
             message = self._exchange.dialect.data(self._exchange, feed.channel, number)
@@ -127,7 +128,7 @@ class Broadcast:
                 numbers = found
             else:
                 continue
-            for number in listeners:
+            for number in tuple(listeners):
                 injection.bite(number)
             injection.spend()
             return numbers
@@ -150,7 +151,7 @@ class Broadcast:
 
     def _catch_up(self, channel: str, number: int, listeners: dict[int, Session]) -> None:
         """Send the snapshots that a silence held back, so that what follows makes sense."""
-        for session in listeners.values():
+        for session in tuple(listeners.values()):
             if channel in session.snapshots_owed:
                 session.snapshots_owed.discard(channel)
                 message = self._exchange.dialect.snapshot(self._exchange, channel, number - 1)
@@ -168,7 +169,7 @@ class Broadcast:
 
     def order_changed(self, order: Order) -> None:
         """Tell those who follow the account's orders."""
-        for channel, listeners in self._listeners.items():
+        for channel, listeners in tuple(self._listeners.items()):
             message = self._exchange.dialect.order_message(self._exchange, channel, order)
             if message is not None:
                 self._deliver(channel, message, *listeners.values())
@@ -177,6 +178,8 @@ class Broadcast:
         self._exchange.send(message.text, *sessions)
         for session in sessions:
             session.subscriptions[channel] += 1
+        # Only now: an observer may inject a fault that ends subscriptions.
+        for session in sessions:
             self._exchange.observe(
                 "sent",
                 session.number,

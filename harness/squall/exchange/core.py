@@ -120,14 +120,17 @@ class Exchange:
     def answers_close(self, number: int, now: float) -> bool:
         """A client says goodbye; whether it is answered, as it should be."""
         self.now = now
-        session = self._sessions[number]
         for injection in self.injections:
             if injection.fault.ignores_close:
                 injection.bite(number)
-                session.said_goodbye = True
+                self._sessions[number].said_goodbye = True
                 return False
-        self._retire(session)
         return True
+
+    def closing(self, number: int, now: float) -> None:
+        """A closing handshake is under way: nothing more may be sent."""
+        self.now = now
+        self._retire(self._sessions[number])
 
     def disconnected(self, number: int, code: int, reason: str, by: str, now: float) -> None:
         """A connection is gone."""

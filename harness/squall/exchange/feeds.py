@@ -41,6 +41,15 @@ class Feed:
         while self.due <= now:
             self._ticks += 1
 
+    def forgive(self, now: float) -> None:
+        """Let the periods pass that went by unserved, numbers and all.
+
+        An exchange that was held up does not send all that it missed in one burst, or it would
+        never recover from being too slow.
+        """
+        while self.due + self._period <= now:
+            self.withhold()
+
     def advance(self, count: int = 1) -> int:
         """Go on by `count` messages; the number of the last of them."""
         self._ticks += count

@@ -60,10 +60,11 @@ class Heartbeats:
         """A sign of life: it answers all that was asked so far."""
         if session.heartbeat is None:
             return
-        for sent in session.heartbeat.unanswered:
+        answered = tuple(session.heartbeat.unanswered)
+        session.heartbeat.unanswered.clear()
+        for sent in answered:
             after = self._exchange.now - sent
             self._exchange.observe("test_answered", session.number, after=after)
-        session.heartbeat.unanswered.clear()
 
     def _after(self, interval: float, session: Session, heartbeat: Heartbeat) -> None:
         self._exchange.agenda.at(

@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
-from typing import cast
 
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Frame, Opcode
@@ -35,6 +34,8 @@ Identify = Callable[[tuple[str, int]], int | None]
 # With the default of 100, a thousand clients that come back at once wait for retransmitted SYNs.
 BACKLOG = 4096
 STOP_TIMEOUT = 2.0
+END_OF_HEAD = b"\r\n\r\n"
+MAX_HEAD_BYTES = 65_536
 
 
 class ExchangeServer:
@@ -199,6 +200,7 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._number: int | None = None
         self._peer = ("", 0)
+        self._head: bytes | None = b""
         self._upgraded = False
         self._fragments: list[bytes] = []
         self._withheld: list[bytes] = []
@@ -258,9 +260,26 @@ class Line(asyncio.Protocol):
             self._ended_by_us = True
             self._transport.abort()
 
+    @property
+    def _numbered(self) -> int:
+        assert self._number is not None, "a connection has its number before it is upgraded"
+        return self._number
+
     # --- in between -------------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
+        if self._head is not None:
+            # What follows the head must wait for the answer: it is frames only after an upgrade.
+            head, end, data = (self._head + data).partition(END_OF_HEAD)
+            if not end and len(head) < MAX_HEAD_BYTES:
+                self._head = head
+                return
+            self._head = None
+            self._feed(head + end)
+        if self._upgraded and data:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         self._wire.receive_data(data)
         for event in self._wire.events_received():
             if isinstance(event, Request):
@@ -270,12 +289,16 @@ class Line(asyncio.Protocol):
         self._flush(self._wire.data_to_send())
         if self._wire.close_expected() and not self._withheld:
             self._give_up_later()
+            if self._upgraded:
+                self._server.exchange.closing(self._numbered, self._server.now)
 
     def _open(self, request: Request) -> None:
         number = self._number = self._server.number(self._peer)
         exchange, now = self._server.exchange, self._server.now
         if "Upgrade" not in request.headers:
-            self._answer(exchange.rest(number, request.method, request.path, now))
+            # websockets before 17 understands GET alone, and does not say so.
+            method = getattr(request, "method", "GET")
+            self._answer(exchange.rest(number, method, request.path, now))
             return
         refusal = exchange.admit(number, request.path, self._peer[0], now)
         if refusal is not None:
@@ -304,8 +327,7 @@ class Line(asyncio.Protocol):
         self._wire.send_response(Response(answer.status, phrase, headers, body))
 
     def _take(self, frame: Frame) -> None:
-        assert self._number is not None, "frames come after the upgrade"
-        exchange, number, now = self._server.exchange, self._number, self._server.now
+        exchange, number, now = self._server.exchange, self._numbered, self._server.now
         match frame.opcode:
             case Opcode.CLOSE:
                 if not self._ended_by_us and not exchange.answers_close(number, now):
@@ -343,10 +365,9 @@ class Line(asyncio.Protocol):
             self._patience = asyncio.get_running_loop().call_later(timeout, self._transport.abort)
 
     def _report_end(self) -> None:
-        assert self._number is not None, "it was upgraded"
-        del self._server.lines[self._number]
+        del self._server.lines[self._numbered]
         code, reason, by = self._end()
-        self._server.exchange.disconnected(self._number, code, reason, by, self._server.now)
+        self._server.exchange.disconnected(self._numbered, code, reason, by, self._server.now)
 
     def _end(self) -> tuple[int, str, str]:
         """Code, reason, and who ended the connection: client, exchange, or network."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import deque
+
+REMEMBERED = 256
 
 
 def fingerprint(*parts: object) -> str:
@@ -54,11 +57,17 @@ class Tokens:
         self._rng = rng
         self._by_access: dict[str, Token] = {}
         self._by_refresh: dict[str, Token] = {}
+        self._latest: deque[Token] = deque(maxlen=REMEMBERED)
 
     def secrets(self) -> list[tuple[str, str]]:
-        """Every token that would be accepted, each with what it is."""
-        return [("an access token", access) for access in self._by_access] + [
-            ("a refresh token", refresh) for refresh in self._by_refresh
+        """The tokens of the latest logins, each with what it is.
+
+        Those that have died are among them: a line of output is read after it was printed.
+        """
+        return [
+            secret
+            for token in self._latest
+            for secret in (("an access token", token.access), ("a refresh token", token.refresh))
         ]
 
     def issue(self, scope: str, connection: int | None, expires_at: float, now: float) -> Token:
@@ -70,6 +79,7 @@ class Tokens:
         token = Token(
             self._secret("access"), self._secret("refresh"), scope, connection, expires_at
         )
+        self._latest.append(token)
         self._by_access[token.access] = token
         self._by_refresh[token.refresh] = token
         return token
