@@ -13,7 +13,7 @@ from proxy_witness import SWITCH, UPGRADE, Events, Peer, World, frame, masked, o
 from squall_proxy import Blackhole, Close, Fin, Http, Proxy, Rst, Target, Truncate
 
 
-@on()
+@on("asyncio", "uvloop")
 async def test_bytes_pass_unchanged_in_both_directions(w: World) -> None:
     client, server = await w.upgrade()
     rng = random.Random(1)
@@ -214,7 +214,7 @@ async def test_a_storm_leaves_nothing_behind(w: World) -> None:
     assert not w.proxy._dialled_from
 
 
-@on()
+@on("asyncio", "uvloop")
 async def test_a_client_that_does_not_read_stops_the_server(w: World) -> None:
     client, server = await w.upgrade()
     sent = await server.send_until_stuck()

@@ -38,7 +38,7 @@ async def test_rst_resets_both_sides_of_an_idle_connection(w: World) -> None:
     assert w.events.kinds()[-4:] == ["fault_started", "fault_fired", "fault_ended", "closed"]
 
 
-@on()
+@on("asyncio", "uvloop")
 async def test_rst_reaches_who_does_not_read(w: World) -> None:
     client, server = await w.upgrade()
     await server.send_until_stuck()

@@ -154,6 +154,11 @@ def test_long_lines_are_wrapped() -> None:
     assert max(len(line) for line in told) <= 100
 
 
+def test_a_number_is_not_parted_from_its_unit() -> None:
+    told = case(outcome=Outcome.FAIL, why="x" * 91 + " at 3.5 s", trouble=Trouble.SETUP)
+    assert "3.5 s" in "\n".join(explanation(told))
+
+
 def test_one_line_a_scenario() -> None:
     assert one_line(case(), None)[0].split() == ["pass", "half-open", "64.9", "s"]
     text, _ = one_line(failure(), None)
@@ -173,6 +178,11 @@ def test_a_known_failure_is_shown_as_known() -> None:
     assert closing(summary(failure(known=KNOWN))).startswith(
         "0 passed, 0 failed, 0 unknown, 0 unsupported, 1 known in"
     )
+
+
+def test_a_known_failure_that_is_mended_is_pointed_out() -> None:
+    text = report(io.StringIO(), case(known=KNOWN), case(name="reset"))
+    assert "BETTER THAN ANNOUNCED\n\nhalf-open\n" in text
 
 
 def test_the_last_line_counts() -> None:
@@ -348,6 +358,26 @@ def test_what_xml_cannot_hold_is_left_out() -> None:
 
 def test_a_history_without_its_first_event_cannot_be_judged(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    path.write_text('{"at": 0, "source": "proxy", "kind": "dialled", "connection": 1}\n')
-    with pytest.raises(HistoryError, match="run_started"):
-        Case.from_history(path)
+    for line in (
+        '{"at": 0, "source": "proxy", "kind": "dialled", "connection": 1}',
+        '{"at": 0, "source": "scenario", "kind": "run_started"}',
+    ):
+        path.write_text(line)
+        with pytest.raises(HistoryError, match="history.jsonl:1: .*run_started"):
+            Case.from_history(path)
+
+
+def test_the_shortest_history_that_can_be_judged_proves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"at": 0, "source": "scenario", "kind": "run_started", "scenario": {}}')
+    assert Case.from_history(path).outcome is Outcome.UNKNOWN
+
+
+def test_an_interrupted_run_is_no_verdict_on_its_adapter(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(
+        '{"at": 0, "source": "scenario", "kind": "run_started", "scenario": {}}\n'
+        '{"at": 1, "source": "scenario", "kind": "interrupted"}\n'
+    )
+    found = Case.from_history(path)
+    assert (found.outcome, found.trouble) == (Outcome.UNKNOWN, Trouble.INTERRUPTED)

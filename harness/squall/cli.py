@@ -7,6 +7,7 @@ message and exit code 3.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -39,6 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.act is None:
         top.print_help()
         return WRONG_USE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an adapter may say anything
     code = _carry_out(options)
     try:
         sys.stdout.flush()

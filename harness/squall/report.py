@@ -201,6 +201,7 @@ def _noteworthy(case: Case) -> bool:
 
 def _parts(cases: Iterable[Case]) -> Iterator[tuple[str, list[str]]]:
     """The headings under which the bad news comes, worst first, and the lines below each."""
+    cases = list(cases)
     grave = [case for case in cases if _noteworthy(case)]
     of = {trouble: [case for case in grave if case.trouble is trouble] for trouble in Trouble}
     judged = [case for case in grave if case.trouble is None]
@@ -210,6 +211,7 @@ def _parts(cases: Iterable[Case]) -> Iterator[tuple[str, list[str]]]:
         "FAILURES": _each(case for case in judged if case.outcome is Outcome.FAIL),
         "UNKNOWN": _each(case for case in judged if case.outcome is Outcome.UNKNOWN),
         "INTERRUPTED": _at_once(of[Trouble.INTERRUPTED]),
+        "BETTER THAN ANNOUNCED": _mended(cases),
     }
     yield from ((title, lines) for title, lines in parts.items() if lines)
 
@@ -227,6 +229,12 @@ def _at_once(cases: Iterable[Case]) -> list[str]:
     for why, several in names.items():
         lines += ["", *_wrapped(", ".join(several), ""), *_wrapped(why, INDENT)]
     return lines
+
+
+def _mended(cases: Iterable[Case]) -> list[str]:
+    names = [case.name for case in cases if case.known and case.outcome is Outcome.PASS]
+    advice = "the manifest announces a failure that is none any more; strike it out"
+    return ["", *_wrapped(", ".join(names), ""), f"{INDENT}{advice}"] if names else []
 
 
 def _known(case: Case) -> Iterator[str]:
@@ -263,14 +271,7 @@ def _times(times: Mapping[str, Any]) -> Iterator[str]:
     if disturbances:
         yield ""
     for each in disturbances[:MOST_TIMES]:
-        reactions = ", ".join(
-            f"{word} {_after(each[name])}"
-            for name, word in (
-                ("detection", "noticed"),
-                ("dial", "dialled"),
-                ("recovery", "served"),
-            )
-        )
+        reactions = ", ".join(f"{word} {_after(each[name])}" for name, word in _REACTIONS)
         yield f"{INDENT}{each['what']} at {each['at']:.3f} s: {reactions}"
     if len(disturbances) > MOST_TIMES:
         yield f"{INDENT}and {len(disturbances) - MOST_TIMES} more"
@@ -295,7 +296,8 @@ def _commands(case: Case) -> Iterator[str]:
 
 def _wrapped(text: str, indent: str) -> list[str]:
     lines: list[str] = []
-    for paragraph in text.splitlines():
+    # A number and its unit stay together: the space between them does not break.
+    for paragraph in re.sub(r"(?<=\d) (?=s\b)", "\u00a0", text).splitlines():
         lines += textwrap.wrap(
             paragraph,
             WIDTH,
@@ -304,7 +306,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
             break_long_words=False,
             break_on_hyphens=False,
         )
-    return lines
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _closing_colour(summary: Summary) -> str:

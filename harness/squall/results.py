@@ -102,23 +102,24 @@ class Case:
         """Judge a saved history. Raises `HistoryError` where it is none that can be judged."""
         history = History.load(path)
         first = next(iter(history))
-        if first.kind != "run_started":
+        scenario = first.get("scenario")
+        if first.kind != "run_started" or not isinstance(scenario, Mapping):
             raise HistoryError(
-                f"{path}:1: the first event is {first.kind!r}; a history that can be judged "
-                f"begins with 'run_started', which says what is expected"
+                f"{path}:1: the first event is '{first.kind}'; a history that can be judged "
+                f"begins with 'run_started', which says what was run and what is expected"
             )
-        scenario = first["scenario"]
         judged = tuple(judge(history, expectations(first)))
         outcome, why, trouble = _ended(history) or (*decided(judged), None)
+        name = str(scenario.get("name", "?"))
         return cls(
-            name=path.parent.name or scenario["name"],
-            scenario=scenario["name"],
+            name=path.parent.name or name,
+            scenario=name,
             outcome=outcome,
             why=why,
-            about=scenario["about"],
-            covers=covered(scenario["covers"]),
+            about=str(scenario.get("about", "")),
+            covers=covered(scenario.get("covers") or {}),
             seconds=[event.at for event in history][-1],
-            seed=first["seed"],
+            seed=first.get("seed", 0),
             judged=judged if outcome is not Outcome.UNSUPPORTED else (),
             times=metrics(history),
             history=path,
@@ -212,8 +213,9 @@ def decided(judged: Sequence[Judged]) -> tuple[Outcome, str]:
 
 def covered(covers: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
     """What a scenario stands for, in short: rows of the catalogue, then issues of the guide."""
-    guide = [f"guide-{each}" if isinstance(each, int) else str(each) for each in covers["guide"]]
-    return (*covers["catalogue"], *guide)
+    guide = covers.get("guide", ())
+    named = (f"guide-{each}" if isinstance(each, int) else str(each) for each in guide)
+    return (*covers.get("catalogue", ()), *named)
 
 
 def last_words(history: History, log: Path | None) -> tuple[str, ...]:
@@ -228,6 +230,12 @@ def last_words(history: History, log: Path | None) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(lines[-LAST_WORDS:])
+
+
+def near(path: Path) -> Path:
+    """The path as one would type it here: relative where it is below the present folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def write(path: Path, data: str) -> None:
@@ -258,12 +266,6 @@ def _ended(history: History) -> tuple[Outcome, str, Trouble | None] | None:
 
 def _known_as_json(known: KnownFailure) -> dict[str, Any]:
     return {"outcome": known.outcome, "reason": known.reason, "link": known.link}
-
-
-def near(path: Path) -> Path:
-    """The path as one would type it here: relative where it is below the present folder."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _relative(path: Path | None, base: Path) -> str | None:

@@ -22,7 +22,8 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -137,7 +138,11 @@ class Run:
         self._in_process = manifest.object is not None and (
             self.setup.clock == "virtual" or manifest.command is None
         )
-        self._testbed = Testbed(dialect, scenario.exchange, self.history, rng)
+        exchange = scenario.exchange
+        if self.setup.clock == "real":
+            # Adapters compare the venue's timestamps with their own wall clock.
+            exchange = replace(exchange, epoch=datetime.now(UTC).timestamp())
+        self._testbed = Testbed(dialect, exchange, self.history, rng)
         self._checks = self.setup.profile.checks(scenario.expect)
         self._service = Service()
         self._drivers: list[Driver] = []

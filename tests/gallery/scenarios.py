@@ -18,7 +18,7 @@ from squall.scenario import (
     Wait,
     repeat,
 )
-from squall_proxy import Blackhole, HandshakeBlackhole, Rst
+from squall_proxy import HandshakeBlackhole, Rst
 
 BUY = Request(
     "private/buy",
@@ -35,19 +35,6 @@ QUIET = Scenario(
 )
 
 EXTRA = (
-    Scenario(
-        name="long-blackout",
-        about="For 70 s nothing passes on any line, old or new.",
-        channels={"trades": 2, "book": 1, "orders": 1},
-        adapter=AdapterNeeds(settings={"backoff_max": 4}),
-        steps=(Step(Blackhole(), lasting=70.0),),
-        expect={
-            "detects_silence": {},
-            "knows_it_is_stale": {},
-            "data_resumes": {},
-            "subscriptions_restored": {},
-        },
-    ),
     Scenario(
         name="upgrade-never-answered",
         about="For 70 s dials are accepted and upgrade requests are not answered.",

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from squall.checks.timeline import Timeline
 from squall.history import History
-from squall.results import Case, Trouble
+from squall.results import Case
 from squall.verdict import Outcome
 
 
@@ -126,8 +126,3 @@ def connected_at_the_end(history: History) -> bool:
     """Whether the adapter held a live connection when the run had given it time to settle."""
     timeline = Timeline(history)
     return timeline.calm is None or bool(timeline.held(timeline.calm.began))
-
-
-def judged(case: Case) -> bool:
-    """Whether the run has a verdict that counts: what has not is run again by `--resume`."""
-    return case.trouble not in (Trouble.SETUP, Trouble.INTERNAL, Trouble.INTERRUPTED)
