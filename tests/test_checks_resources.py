@@ -121,6 +121,15 @@ def test_a_dial_that_was_under_way_may_still_come() -> None:
     assert passes(story.judge(CleanStop()))
 
 
+def test_a_dial_that_a_fault_ended_is_not_held() -> None:
+    story = steady_story()
+    story.leave(9, 1)
+    story.dial(10, 2)
+    story.stop(10)
+    story.see(10.01, "proxy.closed", 2, by="proxy", how="rst")
+    assert passes(story.judge(CleanStop()))
+
+
 def test_an_adapter_that_must_be_killed_fails() -> None:
     story = steady_story()
     story.see(10, "adapter.stop_requested", how="stdin")

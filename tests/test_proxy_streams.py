@@ -75,6 +75,17 @@ async def test_latency_delays_the_end_as_well(w: World) -> None:
     assert now() - began >= 0.1 - 1e-9
 
 
+@on("virtual")
+async def test_a_long_line_is_not_a_slow_one(w: World) -> None:
+    client, server = await w.upgrade()
+    w.proxy.inject(Latency(10))
+    began = now()
+    for _ in range(20):
+        await server.send(bytes(20_000))
+    await client.read(400_000)
+    assert 10 <= now() - began < 15
+
+
 @on()
 async def test_a_heal_lets_what_is_late_go_at_once(w: World) -> None:
     client, server = await w.upgrade()

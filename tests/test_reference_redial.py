@@ -57,7 +57,11 @@ def test_after_a_stable_connection_the_first_delay_is_short_and_random() -> None
     waits(redial, 3)
     redial.stable()
     assert waits(redial, 1) == [1.0]
-    assert Redial(Settings(first_delay_max=5.0), Random(1)).failures == 0
+
+
+def test_a_wide_first_delay_holds_for_a_line_that_was_not_yet_stable_too() -> None:
+    redial = Redial(Settings(first_delay_max=5.0), Highest())
+    assert waits(redial, 4) == [5, 5, 5, 8]
 
 
 def test_a_connection_that_was_not_stable_counts_as_a_failure() -> None:

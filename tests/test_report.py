@@ -363,7 +363,7 @@ def test_a_history_without_its_first_event_cannot_be_judged(tmp_path: Path) -> N
         '{"at": 0, "source": "scenario", "kind": "run_started"}',
     ):
         path.write_text(line)
-        with pytest.raises(HistoryError, match="history.jsonl:1: .*run_started"):
+        with pytest.raises(HistoryError, match=r"history.jsonl:1: .*run_started"):
             Case.from_history(path)
 
 

@@ -100,11 +100,13 @@ def _run(options: Options) -> int:
 
 
 def _header(plan: Plan) -> str:
-    together = f", {plan.side_by_side} at once" if plan.side_by_side > 1 else ""
+    total = len(plan.scenarios) * plan.repeat
+    at_once = min(total, plan.side_by_side)
+    together = f", {at_once} at once" if at_once > 1 else ""
     seed = "each scenario's seed" if plan.seed is None else f"seed {plan.seed}"
     return (
         f"{plan.manifest.name} ({plan.manifest.dialect}), "
-        f"{counted(len(plan.scenarios) * plan.repeat, 'run')}{together}, "
+        f"{counted(total, 'run')}{together}, "
         f"profile {plan.profile.name}, {seed}, {plan.clock} clock"
     )
 

@@ -23,6 +23,8 @@ EVENT_KINDS: Mapping[str, tuple[str, ...]] = {
         "stalled",
         "aborted",
         "interrupted",
+        "unsupported",
+        "not_run",
         "run_ended",
     ),
     "proxy": (

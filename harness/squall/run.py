@@ -114,19 +114,22 @@ class Run:
             lag = asyncio.create_task(self._watch_for_lag())
             try:
                 self._announce()
-                if not self._missing():
+                if self._offers_enough():
                     await self._testbed.start()
                     await self._live()
             except SquallError as mendable:
                 error = str(mendable)
+                self._say("not_run", why=error)
             except asyncio.CancelledError:
                 self._say("interrupted")
                 raise
             finally:
-                await self._end()
-                lag.cancel()
-                self._say("run_ended")
-                self._save()
+                try:
+                    await self._end()
+                finally:
+                    lag.cancel()
+                    self._say("run_ended")
+                    self._save()
         return self._conclude(error)
 
     # -- before ------------------------------------------------------------------------------
@@ -145,6 +148,7 @@ class Run:
         self._testbed = Testbed(dialect, exchange, self.history, rng)
         self._checks = self.setup.profile.checks(scenario.expect)
         self._service = Service()
+        self._unsupported: str | None = None
         self._drivers: list[Driver] = []
         self._dials: deque[float] = deque()
         self._open: set[int] = set()
@@ -199,12 +203,16 @@ class Run:
             offered.add("process")
         return offered
 
-    def _missing(self) -> set[str]:
-        """What the scenario needs and the adapter has not; what may still come is not missing."""
+    def _offers_enough(self) -> bool:
+        """Whether the adapter has what the scenario needs, as far as can be told by now."""
         missing = self.scenario.needs - self._offered()
-        if self._service.open:
-            return set(missing)
-        return set(missing & {"public", "private", "process"})
+        if not self.manifest.declared and not self._service.open:
+            missing &= {"process"}  # the rest it may still say itself, when it is ready
+        if missing and self._unsupported is None:
+            needed = ", ".join(sorted(missing))
+            self._unsupported = f"the adapter does not offer {needed}, which this scenario needs"
+            self._say("unsupported", why=self._unsupported)
+        return not missing
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -230,7 +238,7 @@ class Run:
             self._drivers.append(driver)
             await driver.start(self._environment(number))
         steady = await self._moments.until(lambda: self._service.steady, STEADY_WITHIN)
-        if not steady or self._missing():
+        if not steady or not self._offers_enough():
             return
         self._say("steady", after=round(self.history.now, 6))
         await self._sample("steady")
@@ -347,11 +355,8 @@ class Run:
             await self._testbed.stop()
 
     def _conclude(self, error: str | None) -> Result:
-        missing = self._missing() if not error else set()
-        if missing:
-            needed = ", ".join(sorted(missing))
-            error = f"the adapter does not offer {needed}, which this scenario needs"
-            return self._result(Outcome.UNSUPPORTED, (), error)
+        if self._unsupported is not None and error is None:
+            return self._result(Outcome.UNSUPPORTED, (), self._unsupported)
         judged = tuple(judge(self.history, self._checks))
         outcome = Outcome.UNKNOWN if error else worst(j.verdict.outcome for j in judged)
         return self._result(outcome, judged, error)

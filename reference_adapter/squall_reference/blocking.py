@@ -87,6 +87,7 @@ class SyncAdapter:
         self._socket: socket.socket | None = None
         self._connection: ClientConnection | None = None
         self._pong: threading.Event | None = None
+        self._aborted = False
         self._status: int | None = None
 
     def run(self) -> int:
@@ -143,6 +144,7 @@ class SyncAdapter:
             match action:
                 case Dial(timeout):
                     assert self._line is None, "the old connection is gone before the next dial"
+                    self._aborted = False
                     self._line = threading.Thread(target=self._serve, args=[timeout], daemon=True)
                     self._line.start()
                 case Send() | Ping() | Close():
@@ -168,6 +170,8 @@ class SyncAdapter:
                     connection.close()
 
     def _abort(self) -> None:
+        # First the flag, then the look: the line's thread does it the other way round.
+        self._aborted = True
         victim = self._connection.socket if self._connection is not None else self._socket
         if victim is not None:
             with contextlib.suppress(OSError):
@@ -194,6 +198,7 @@ class SyncAdapter:
         try:
             with self._dial(timeout) as connection:
                 self._connection = connection
+                self._check_aborted()
                 self._inbox.put(self._session.connected)
                 while True:
                     message = connection.recv()
@@ -213,6 +218,7 @@ class SyncAdapter:
         port = url.port or (443 if url.scheme == "wss" else 80)
         self._socket = socket.create_connection((url.hostname or "", port), timeout)
         try:
+            self._check_aborted()
             return connect(
                 self._endpoint.url,
                 sock=self._socket,
@@ -228,6 +234,10 @@ class SyncAdapter:
         except BaseException:
             self._socket.close()
             raise
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise ConnectionAbortedError("aborted")
 
     # What the line's thread has put into the inbox, in the thread of `run`.
 

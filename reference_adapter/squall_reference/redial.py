@@ -15,13 +15,18 @@ from squall_reference.breaker import Breaker
 from squall_reference.settings import Settings
 
 
+def backoff_ceiling(attempt: int, base: float, cap: float) -> float:
+    """`base` doubled `attempt` times, but at most `cap`."""
+    return min(cap, base * 2.0 ** min(attempt, 64))
+
+
 def full_jitter(attempt: int, base: float, cap: float, rng: Random) -> float:
-    """A random delay up to `base` doubled `attempt` times, but at most `cap`.
+    """A random delay up to the ceiling of this attempt.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/. The guide has no
     jitter, so that all clients of an outage would come back in lockstep.
     """
-    return rng.uniform(0.0, min(cap, base * 2.0 ** min(attempt, 64)))
+    return rng.uniform(0.0, backoff_ceiling(attempt, base, cap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,9 @@ class Redial:
         if settings.max_attempts is not None and self.failures >= settings.max_attempts:
             return GiveUp(f"{self.failures} attempts in a row failed, the last: {loss.reason}")
         self.breaker.failed(now)
-        delay = full_jitter(
-            self.failures - 1, settings.backoff_base, settings.backoff_max, self._rng
-        )
+        ceiling = backoff_ceiling(self.failures - 1, settings.backoff_base, settings.backoff_max)
+        # A herd that was not yet stable when it lost its lines is as large: spread it no less.
+        delay = self._rng.uniform(0.0, max(settings.first_delay_max, ceiling))
         return self._wait(now + delay, loss, now)
 
     def _wait(self, until: float, loss: Loss, now: float) -> Wait:

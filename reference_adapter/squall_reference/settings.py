@@ -53,8 +53,8 @@ class Settings:
     in the client that it owns: exactly one layer may reconnect."""
 
     first_delay_max: float = 1.0
-    """Seconds: the first dial after a stable connection was lost waits a random time up to
-    this. RFC 6455 section 7.2.3 suggests up to 5."""
+    """Seconds: the first dial after a loss waits a random time up to this, later ones no less.
+    RFC 6455 section 7.2.3 suggests up to 5, which is kinder where many adapters share a line."""
 
     backoff_base: float = 1.0
     """Seconds: ceiling of the random delay after the first failure; it doubles each time."""

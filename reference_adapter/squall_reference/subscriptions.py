@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from squall_reference.redial import backoff_ceiling
 from squall_reference.settings import Settings
 
 
@@ -164,7 +165,7 @@ class Subscriptions:
         for channel in channels:
             earlier = self._refusals.get(channel)
             times = earlier.times if earlier is not None else 0
-            ceiling = min(settings.backoff_max, settings.backoff_base * 2.0 ** min(times, 64))
+            ceiling = backoff_ceiling(times, settings.backoff_base, settings.backoff_max)
             # Equal jitter, not full: a channel that is refused is never asked for at once.
             delay = ceiling * self._rng.uniform(0.5, 1.0)
             self._refusals[channel] = _Refusal(times + 1, now + delay)

@@ -32,7 +32,7 @@ class VerdictClass(StrEnum):
     STOP = "stop"
     UNKNOWN = "unknown"
     KNOWN = "known failure"
-    PASS = "pass"  # noqa: S105
+    PASS = "pass"
     UNSUPPORTED = "unsupported"
 
     @property

@@ -23,7 +23,7 @@ class Markup(str):
 NOTHING = Markup("")
 
 
-def tag(name: str, *children: str | None, **attributes: str | float | bool | None) -> Markup:
+def tag(name: str, /, *children: str | None, **attributes: str | float | bool | None) -> Markup:
     """An element. An attribute that is None or False is left out; `class_` stands for `class`."""
     said = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:

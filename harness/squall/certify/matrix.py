@@ -211,7 +211,9 @@ def verdict(matrix: Matrix) -> str:
     every = len(matrix.columns)
     if good == every:
         return f"All {every} adapters pass every scenario that they support."
-    return f"{good or 'None'} of {every} adapters {'passes' if good == 1 else 'pass'} every scenario."
+    return (
+        f"{good or 'None'} of {every} adapters {'passes' if good == 1 else 'pass'} every scenario."
+    )
 
 
 def predicate(cells: Sequence[Cell]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from squall.checks.base import Check, Findings, Seconds, span, times
 from squall.checks.connection import Connection
 from squall.checks.timeline import Timeline
+from squall.service import CUTS
 from squall.verdict import Verdict, passed, unknown
 
 
@@ -16,8 +17,8 @@ class OneConnection(Check):
 
     Two layers that both reconnect, or an old socket that nobody closes, deliver everything twice
     (robtaussig/react-use-websocket#65, binance/binance-connector-python#505). A connection
-    counts while it could carry data. One on which a silence lay is excused while the adapter
-    waits for the answer to its Close frame: until 0.5 s after the silence is healed.
+    counts while it could carry data. One on whose line a fault lies is excused while the adapter
+    waits for the answer to its Close frame: until 0.5 s after the fault is healed.
     """
 
     name = "one_connection"
@@ -89,11 +90,20 @@ _AFTER_HEAL = 0.5
 
 
 def _excused(connection: Connection, timeline: Timeline) -> list[tuple[float, float]]:
-    return [
-        (silence.since, silence.disturbance.until + _AFTER_HEAL)
+    """When a fault on its line kept the connection from being closed properly."""
+    silent = [
+        (silence.since, silence.disturbance.until)
         for silence in timeline.silences
         if silence.connection is connection
     ]
+    slow = [
+        (fired.at, known.until)
+        for known in timeline.disturbances
+        if known.source == "proxy" and known.what not in CUTS
+        for fired in known.fired
+        if fired.connection == connection.number
+    ]
+    return [(begin, end + _AFTER_HEAL) for begin, end in silent + slow]
 
 
 def _without(

@@ -163,7 +163,7 @@ class CleanStop(Check):
             if connection.dialled is None or _over_before(asked, connection, timeline):
                 continue
             left = connection.left
-            if left is not None and left.at <= deadline and left.get("by") != "proxy":
+            if left is not None and left.at <= deadline:
                 continue
             if left is None and timeline.events[-1].at < deadline:
                 findings.doubt(f"the history ends before connection {connection.number} does")

@@ -1,0 +1,345 @@
+"""The page of a cell: what was done to the adapter, what it should have done, what was seen.
+
+The verdict comes first, then what went wrong in the words of the checks, then the picture and
+everything else that one needs to believe it, and last a command that shows it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from squall.certify.classes import VerdictClass
+from squall.certify.lanes import picture, said
+from squall.certify.markup import Markup, join, link, tag
+from squall.certify.matrix import GROUPS, Cell
+from squall.certify.page import document
+from squall.certify.svg import draw
+from squall.certify.wire_log import details, place_of, wire_log
+from squall.checks import Judged
+from squall.history import Event, History
+from squall.report import counted
+from squall.scenario import Scenario
+from squall.steps import ACTIONS
+from squall.verdict import Outcome
+
+MOST_STEPS = 24
+MOST_DISTURBANCES = 20
+LOG_LINES = 40
+SHOWN_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS, Outcome.UNSUPPORTED)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was kept of a run: its history, its log, and the files that lie beside the page."""
+
+    history: History | None = None
+    log: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def cell_page(cell: Cell, evidence: Evidence) -> str:
+    """The page as HTML."""
+    case, scenario = cell.case, cell.scenario
+    events = list(evidence.history) if evidence.history is not None else []
+    places = _places(case.judged, events)
+    log, shown = wire_log(events, set(places.values()))
+    links = {number: place for number, place in places.items() if place in shown}
+    body = join(
+        (
+            _head(cell),
+            _section("What goes wrong", *_about(scenario)),
+            _section("What was done", _steps(scenario, events)),
+            _section("What happened", *_pictures(evidence.history, case.times)),
+            _section("What was asked, what was seen", *_checks(case.judged, links)),
+            _section("All runs", _runs(cell)) if len(cell.cases) > 1 else None,
+            _section("What the adapter printed", _printed(evidence.log)) if evidence.log else None,
+            _section("Everything that was seen", tag("div", log, class_="wide"), *_files(evidence))
+            if events
+            else None,
+            _section("Again", *_again(cell)),
+        )
+    )
+    title = f"{scenario.name}, {cell.column.title}: {cell.verdict}"
+    return document(title, body, root="../../", kind="cell")
+
+
+# -- the verdict -----------------------------------------------------------------------------
+
+
+def _head(cell: Cell) -> Markup:
+    back = f"../../index.html#{cell.column.key}--{cell.scenario.name}"
+    return tag(
+        "header",
+        tag("p", tag("a", "← all results", href=back, rel="up", id="up"), class_="up"),
+        tag("h1", cell.scenario.name, " ", tag("small", cell.column.title)),
+        tag(
+            "p",
+            tag("strong", cell.verdict, class_=f"chip {css_class(cell.verdict)}"),
+            " ",
+            cell.verdict.meaning,
+            class_="verdict",
+        ),
+        tag("p", cell.case.why, class_="why") if cell.case.why else None,
+        *_remarks(cell),
+    )
+
+
+def _remarks(cell: Cell) -> Iterator[Markup]:
+    known = cell.case.known
+    if len(cell.cases) > 1:
+        flaky = "; it does not always do the same" if cell.flaky else ""
+        yield tag("p", f"{cell.agreeing} of {len(cell.cases)} runs came to this{flaky}.")
+    if cell.surprising:
+        yield tag("p", "The manifest announces a failure here, but it passed.", class_="notice")
+    if known is not None:
+        reported = link(known.link, "reported") if known.link else None
+        said_so = f"The manifest announces: {known.outcome}. {known.reason} "
+        yield tag("p", said_so, reported, class_="notice")
+    if cell.case.last_words:
+        words = "\n".join(cell.case.last_words)
+        yield tag("p", "Its last words:")
+        yield tag("pre", words)
+
+
+def css_class(verdict: VerdictClass) -> str:
+    """The class of the colour: failures share one."""
+    if verdict.failed:
+        return "fail"
+    return {VerdictClass.KNOWN: "known"}.get(verdict, verdict.value)
+
+
+# -- what was done ---------------------------------------------------------------------------
+
+
+def _about(scenario: Scenario) -> Iterator[Markup]:
+    yield tag("p", scenario.about)
+    covers = scenario.covers
+    rows = [f"{row} ({GROUPS[row[0]]})" for row in covers.catalogue]
+    guide = [f"guide {each}" for each in covers.guide]
+    said_so = [*rows, *guide]
+    if said_so:
+        yield tag("p", "Covers ", ", ".join(said_so), ".", class_="quiet")
+    if covers.bugs:
+        items = (tag("li", link(bug)) for bug in covers.bugs)
+        yield tag("p", "Real bugs of this kind:", class_="quiet")
+        yield tag("ul", *items, class_="bugs")
+
+
+def _steps(scenario: Scenario, events: Iterable[Event]) -> Markup:
+    began = {e["index"]: e.at for e in events if (e.source, e.kind) == ("scenario", "step")}
+    rows = []
+    for index, step in enumerate(scenario.steps[:MOST_STEPS]):
+        at = f"{began[index]:.3f}" if index in began else "-"
+        about = (ACTIONS[step.do].__doc__ or "").strip().splitlines()[0]
+        what = tag("code", step.do), " ", _conditions(step.as_dict())
+        rows.append(tag("tr", tag("td", at), tag("td", *what), tag("td", about)))
+    if len(scenario.steps) > MOST_STEPS:
+        more = f"and {len(scenario.steps) - MOST_STEPS} more steps"
+        rows.append(tag("tr", tag("td"), tag("td", more, colspan="2")))
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("at s", "step", "which means")))
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="steps")
+    return tag("div", table, class_="wide")
+
+
+def _conditions(step: Mapping[str, Any]) -> str:
+    timing = {**step.get("timing", {})}
+    parts = [said({k: v for k, v in step.get("settings", {}).items() if v not in ("", [], {})})]
+    if step.get("target", "all") != "all":
+        parts.append(f"on {step['target']}")
+    for word, form in (("when", "when {}"), ("at", "at {:g} s"), ("after", "after {:g} s")):
+        if word in timing:
+            parts.append(form.format(_condition(timing[word])))
+    if "for" in timing:
+        parts.append(f"for {timing['for']:g} s")
+    if "until" in timing:
+        parts.append(f"until {_condition(timing['until'])}, at most {timing['at_most']:g} s")
+    return ", ".join(part for part in parts if part)
+
+
+def _condition(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    times = f" ({value['nth']})" if value.get("nth", 1) != 1 else ""
+    return f"{value['event']}{times}"
+
+
+# -- what happened ---------------------------------------------------------------------------
+
+
+def _pictures(history: History | None, times: Mapping[str, Any]) -> Iterator[Markup]:
+    if history is None:
+        yield tag("p", "Nothing was run, so nothing was seen.")
+        return
+    yield tag("figure", tag("div", draw(picture(history)), class_="wide"), _legend())
+    disturbances: Sequence[Mapping[str, Any]] = times.get("disturbances") or ()
+    if disturbances:
+        yield tag("div", _reactions(disturbances), class_="wide")
+    yield tag("p", _numbers(times), class_="quiet")
+
+
+_LEGEND = (
+    ("live", "live"),
+    ("connected", "connected"),
+    ("connecting", "on its way"),
+    ("disconnected", "down"),
+    ("fin", "ended by FIN"),
+    ("rst", "ended by RST"),
+    ("open", "open to the end"),
+    ("served", "served"),
+    ("too-often", "served too often"),
+    ("fault", "a fault in force"),
+)
+
+
+def _legend() -> Markup:
+    items = (tag("li", tag("i", class_=f"k {kind}"), text) for kind, text in _LEGEND)
+    return tag("figcaption", tag("ul", *items, class_="key"))
+
+
+def _reactions(disturbances: Sequence[Mapping[str, Any]]) -> Markup:
+    words = ("what was done", "at s", "noticed after", "dialled after", "served again after")
+    head = tag("tr", *(tag("th", word, scope="col") for word in words))
+    rows = [
+        tag(
+            "tr",
+            tag("th", tag("code", str(each["what"])), scope="row"),
+            tag("td", f"{each['at']:.3f}"),
+            *(tag("td", _after(each[key])) for key in ("detection", "dial", "recovery")),
+        )
+        for each in disturbances[:MOST_DISTURBANCES]
+    ]
+    if len(disturbances) > MOST_DISTURBANCES:
+        more = f"and {len(disturbances) - MOST_DISTURBANCES} more"
+        rows.append(tag("tr", tag("td", more, colspan="5")))
+    return tag("table", tag("thead", head), tag("tbody", *rows), class_="numbers")
+
+
+def _after(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.3f} s"
+
+
+def _numbers(times: Mapping[str, Any]) -> str:
+    words = {
+        "dials": "{} dials",
+        "dials_per_minute": "{} dials a minute",
+        "mean_reconnect_time": "{} s on average from a loss to the next upgrade",
+        "subscribe_messages_per_reconnect": "{} subscribe messages a reconnect",
+        "missed_messages": "{} messages missed",
+    }
+    found = [form.format(times[key]) for key, form in words.items() if times.get(key) is not None]
+    return ", ".join(found) + "." if found else ""
+
+
+# -- checks ----------------------------------------------------------------------------------
+
+
+def _places(judged: Iterable[Judged], events: Sequence[Event]) -> dict[int, int]:
+    """Where the evidence is in the history: by the identity of the event, its place."""
+    found: dict[int, int] = {}
+    for each in judged:
+        for event in each.verdict.evidence:
+            place = place_of(event, events)
+            if place is not None:
+                found[id(event)] = place
+    return found
+
+
+def _checks(judged: Sequence[Judged], links: Mapping[int, int]) -> Iterator[Markup]:
+    if not judged:
+        yield tag("p", "Nothing was judged.")
+    for each in sorted(judged, key=lambda j: SHOWN_FIRST.index(j.verdict.outcome)):
+        yield _check(each, links)
+
+
+def _check(judged: Judged, links: Mapping[int, int]) -> Markup:
+    check, verdict = judged.check, judged.verdict
+    rule = " ".join((check.__doc__ or "").split("\n\n")[0].split())
+    settings = said({k: v for k, v in check.as_dict().items() if v is not False})
+    about = ", ".join(part for part in (check.id, settings) if part)
+    return tag(
+        "section",
+        tag(
+            "h3",
+            tag("span", verdict.outcome.value, class_=f"chip {verdict.outcome.value}"),
+            " ",
+            tag("code", check.name),
+            tag("small", f" {about}") if about else None,
+        ),
+        tag("p", rule, class_="quiet"),
+        tag("p", tag("b", "Seen: "), verdict.why),
+        _evidence(verdict.evidence, links, verdict.outcome) if verdict.evidence else None,
+        class_=f"check {verdict.outcome.value}",
+    )
+
+
+def _evidence(events: Sequence[Event], links: Mapping[int, int], outcome: Outcome) -> Markup:
+    items = []
+    for event in events:
+        place = links.get(id(event))
+        where = f" #{event.connection}" if event.connection is not None else ""
+        at = f"{event.at:.3f} s"
+        items.append(
+            tag(
+                "li",
+                tag("a", at, href=f"#e{place}") if place is not None else at,
+                f" {event.source} {event.kind}{where} {details(event.detail)}",
+            )
+        )
+    return tag(
+        "details",
+        tag("summary", counted(len(events), "event")),
+        tag("ul", *items),
+        open=outcome in (Outcome.FAIL, Outcome.UNKNOWN),
+    )
+
+
+# -- the rest --------------------------------------------------------------------------------
+
+
+def _runs(cell: Cell) -> Markup:
+    head = tag(
+        "tr", *(tag("th", word, scope="col") for word in ("seed", "class", "seconds", "why"))
+    )
+    rows = (
+        tag(
+            "tr",
+            tag("th", str(case.seed), scope="row"),
+            tag("td", each, class_=css_class(each)),
+            tag("td", f"{case.seconds:.1f}"),
+            tag("td", case.why),
+        )
+        for case, each in zip(cell.cases, cell.classes, strict=True)
+    )
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="runs")
+    return tag("div", table, class_="wide")
+
+
+def _printed(log: Sequence[str]) -> Markup:
+    return tag("pre", "\n".join(log[-LOG_LINES:]))
+
+
+def _files(evidence: Evidence) -> Iterator[Markup]:
+    if evidence.files:
+        items = (
+            tag("li", tag("a", name, href=name), f" {about}")
+            for name, about in evidence.files.items()
+        )
+        yield tag("p", "All of it, for other programs:")
+        yield tag("ul", *items)
+
+
+def _again(cell: Cell) -> Iterator[Markup]:
+    if cell.case.reproduce:
+        yield tag("p", "Reproduce with:")
+        yield tag("pre", cell.case.reproduce, class_="copy")
+    yield tag(
+        "p",
+        f"Seed {cell.case.seed}, {cell.case.seconds:.1f} s on the run's own clock.",
+        class_="quiet",
+    )
+
+
+def _section(title: str, *children: Markup) -> Markup:
+    return tag("section", tag("h2", title), *children)

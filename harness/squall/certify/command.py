@@ -1,0 +1,143 @@
+"""The words of `squall certify`, and what it shows while it works."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from squall import catalogue, suite
+from squall.certify.campaign import Over, Turn, certify
+from squall.certify.folder import Folder
+from squall.certify.matrix import predicate, verdict
+from squall.errors import SquallError
+from squall.profile import load_profile
+from squall.report import Terminal, TextReport, counted
+from squall.suite import Began, Notice, Plan
+
+REPORT = Path("squall-report")
+
+ABOUT = "run all scenarios against several adapters and write a report in HTML"
+EXAMPLES = """\
+  squall certify my-adapter.yaml
+  squall certify mine.yaml theirs.yaml reference --repeat 5
+  squall certify mine.yaml --scenarios half-open reset --out report
+  squall certify mine.yaml --out report --resume
+"""
+
+
+def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
+    """Add the options; `count` reads a whole number from 1 on."""
+    parser.add_argument(
+        "adapters",
+        nargs="+",
+        metavar="ADAPTER",
+        help="a manifest, or 'reference', the built-in one",
+    )
+    parser.add_argument(
+        "--scenarios",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SCENARIO",
+        help="names from the catalogue, files or folders (default: all that Squall ships)",
+    )
+    parser.add_argument(
+        "--covers",
+        "--tag",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only those that cover this: 'B-*', guide-2, block_traffic; may be repeated",
+    )
+    parser.add_argument("--repeat", type=count, default=1, metavar="N", help="run each N times")
+    parser.add_argument(
+        "--jobs", type=count, metavar="N", help="runs side by side (default: 4 a core, 16 at most)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of all chance")
+    parser.add_argument(
+        "--profile",
+        default=suite.DEFAULT_PROFILE,
+        metavar="NAME",
+        help="thresholds: default, strict, lenient, or a file",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("real", "virtual"),
+        default="real",
+        help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=REPORT,
+        metavar="DIR",
+        help=f"where the report goes (default: {REPORT})",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what the report in DIR holds already"
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="only what did not pass")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the words say; the exit code is that of `squall run`."""
+    scenarios = catalogue.select(catalogue.find(options.scenarios), options.covers)
+    if not scenarios:
+        raise SquallError("no scenario covers what --covers asks for; `squall list` shows them")
+    plans = [
+        Plan(
+            scenarios=tuple(scenarios),
+            manifest=suite.adapter_named(adapter),
+            profile=load_profile(options.profile),
+            out=options.out,
+            seed=options.seed,
+            clock=options.clock,
+            jobs=options.jobs,
+            repeat=options.repeat,
+            options=suite.options(adapter, options.profile, options.clock),
+        )
+        for adapter in options.adapters
+    ]
+    progress = Progress(Terminal(sys.stdout), len(plans), quiet=options.quiet)
+    matrix = certify(plans, Folder(options.out), progress.tell, resume=options.resume)
+    progress.end(verdict(matrix), options.out)
+    return matrix.exit_code
+
+
+class Progress:
+    """One heading an adapter, and below it a line for each run as it ends."""
+
+    def __init__(self, terminal: Terminal, adapters: int, *, quiet: bool) -> None:
+        self._terminal = terminal
+        self._adapters = adapters
+        self._quiet = quiet
+        self._turns = 0
+        self._report = TextReport(terminal, 0, quiet=quiet)
+
+    def tell(self, notice: Turn | Over | Notice) -> None:
+        """Show what happened."""
+        if isinstance(notice, Turn):
+            self._begin(notice)
+        elif isinstance(notice, Over):
+            self._terminal.status("")
+            said = predicate(notice.cells) if notice.cells else "was not run"
+            self._terminal.line(f"{notice.column.title} {said}", "1")
+        elif isinstance(notice, Began):
+            self._report.began(notice.name)
+        else:
+            self._report.ended(notice.case)
+
+    def _begin(self, turn: Turn) -> None:
+        self._turns += 1
+        self._report = TextReport(self._terminal, turn.runs, quiet=self._quiet)
+        kept = f", {counted(turn.done, 'cell')} kept" if turn.done else ""
+        of_all = f"adapter {self._turns} of {self._adapters}"
+        self._report.header(f"{turn.column.name}, {of_all}: {counted(turn.runs, 'run')}{kept}")
+
+    def end(self, verdict: str, folder: Path) -> None:
+        """The last lines: the verdict, and where the report is."""
+        self._terminal.line()
+        self._terminal.line(verdict, "1")
+        self._terminal.line(f"report: {folder / 'index.html'}")

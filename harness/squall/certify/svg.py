@@ -1,0 +1,258 @@
+"""Draws lanes as SVG. Classes carry the colours, so the page decides about light and dark.
+
+Nothing is styled in place: servers of continuous integration forbid inline styles in reports.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from squall.certify.lanes import Lane, Mark, Picture, Rates, Span
+from squall.certify.markup import Markup, tag
+
+WIDTH = 980
+GUTTER = 180
+MARGIN = 12
+ROW = 16
+BAR = 11
+GAP = 12
+HEAD = 34
+RATES = 40
+FOOT = 22
+
+LETTER = 5.9
+"""About the width of a letter in the labels, which are 10 pixels high."""
+
+THINNEST = 1.6
+MOST_TITLES = 60
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From seconds to pixels."""
+
+    seconds: float
+
+    def x(self, at: float) -> float:
+        """Where a moment is."""
+        return GUTTER + at / self.seconds * (WIDTH - GUTTER - MARGIN)
+
+    def ticks(self) -> list[float]:
+        """Round numbers, eight at most."""
+        rough = self.seconds / 8
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough)
+        return [step * n for n in range(int(self.seconds / step) + 1)]
+
+
+def draw(picture: Picture) -> Markup:
+    """The picture as an `svg` element."""
+    axis = Axis(picture.seconds)
+    y = float(HEAD)
+    parts: list[Markup] = []
+    for lane in picture.lanes:
+        parts.append(_lane(lane, axis, y))
+        y += _height(lane) + GAP
+    if picture.rates.highest:
+        parts.append(_rates(picture.rates, y))
+        y += RATES + GAP
+    behind = [*_bands(picture.bands, axis, y), *_moments(picture.moments, axis, y)]
+    return tag(
+        "svg",
+        *_axis(axis, y),
+        *behind,
+        *parts,
+        viewBox=f"0 0 {WIDTH} {y + FOOT:g}",
+        role="img",
+        aria_label="Timeline of the run; the log below says the same in words",
+        class_="lanes",
+    )
+
+
+def _height(lane: Lane) -> float:
+    return ROW * len(lane.rows) + (ROW if lane.note else 0)
+
+
+# -- the frame -------------------------------------------------------------------------------
+
+
+def _axis(axis: Axis, bottom: float) -> Iterator[Markup]:
+    path = "".join(f"M{_n(axis.x(at))} {HEAD - 4}V{_n(bottom)}" for at in axis.ticks())
+    yield tag("path", d=path, class_="grid")
+    for at in axis.ticks():
+        yield _text(axis.x(at), bottom + 13, f"{at:g} s", "tick")
+
+
+def _bands(bands: Sequence[Span], axis: Axis, bottom: float) -> Iterator[Markup]:
+    free = 0.0
+    for number, band in enumerate(bands):
+        left, width = axis.x(band.begin), axis.x(band.end) - axis.x(band.begin)
+        title = tag("title", band.title) if number < MOST_TITLES else None
+        shape = tag(
+            "rect",
+            title,
+            x=_n(left),
+            y=str(HEAD - 14),
+            width=_n(max(width, THINNEST)),
+            height=_n(bottom - HEAD + 14),
+            class_="band" if width > THINNEST else "strike",
+        )
+        yield shape
+        long = len(band.label) * LETTER
+        start = min(left, WIDTH - MARGIN - long)
+        if start >= free:
+            yield _text(start, HEAD - 18, band.label, "fault")
+            free = start + long + 8
+
+
+def _moments(moments: Sequence[Mark], axis: Axis, bottom: float) -> Iterator[Markup]:
+    free = 0.0
+    for mark in moments:
+        x = axis.x(mark.at)
+        yield tag(
+            "path",
+            tag("title", mark.title),
+            d=f"M{_n(x)} {HEAD - 10}V{_n(bottom)}",
+            class_="moment",
+        )
+        start = min(x + 3, WIDTH - MARGIN - len(mark.kind) * LETTER)
+        if start >= free:
+            yield _text(start, HEAD - 5, mark.kind, "moment")
+            free = start + len(mark.kind) * LETTER + 6
+
+
+# -- lanes -----------------------------------------------------------------------------------
+
+
+def _lane(lane: Lane, axis: Axis, top: float) -> Markup:
+    parts = [_text(0, top + BAR - 1, lane.title, "lane")]
+    titles = sum(len(row.spans) for row in lane.rows) <= MOST_TITLES
+    for number, row in enumerate(lane.rows):
+        y = top + ROW * number
+        if row.label:
+            parts.append(_row_label(row.label, y))
+        parts += _spans(row.spans, axis, y, titles=titles)
+        parts += [_mark(mark, axis, y) for mark in row.marks[:MOST_TITLES]]
+    if lane.note:
+        y = top + ROW * len(lane.rows) + BAR - 1
+        parts.append(_text(GUTTER, y, lane.note, "note"))
+    return tag("g", *parts)
+
+
+def _row_label(label: str, y: float) -> Markup:
+    """At the right of the gutter; the end of a long name says less than its beginning."""
+    fits = int((GUTTER - 8) / LETTER)
+    short = label if len(label) <= fits else label[: fits - 1] + "…"
+    title = tag("title", label) if short != label else None
+    return tag("text", title, short, x=str(GUTTER - 6), y=_n(y + BAR - 1), class_="row")
+
+
+def _spans(spans: Iterable[Span], axis: Axis, y: float, *, titles: bool) -> Iterator[Markup]:
+    if not titles:
+        yield from _merged(spans, axis, y)
+        return
+    for span in spans:
+        left = axis.x(span.begin)
+        width = max(THINNEST, axis.x(span.end) - left)
+        yield tag(
+            "rect",
+            tag("title", span.title) if span.title else None,
+            x=_n(left),
+            y=_n(y),
+            width=_n(width),
+            height=str(BAR),
+            rx="1.5",
+            class_=f"s {span.kind}",
+        )
+        ending = _cap(span, left + width, y)
+        if ending:
+            yield ending
+        if span.label and width > len(span.label) * LETTER + 6:
+            yield _text(left + 4, y + BAR - 2, span.label, f"on {span.kind}")
+
+
+def _merged(spans: Iterable[Span], axis: Axis, y: float) -> Iterator[Markup]:
+    """Hundreds of spans as one path for each kind: nobody points at a single one."""
+    paths: dict[str, list[str]] = {}
+    for span in spans:
+        left = axis.x(span.begin)
+        width = max(THINNEST / 2, axis.x(span.end) - left)
+        paths.setdefault(span.kind, []).append(
+            f"M{_n(left)} {_n(y)}h{_n(width)}v{BAR}h-{_n(width)}z"
+        )
+    for kind, pieces in paths.items():
+        yield tag("path", d="".join(pieces), class_=f"s {kind}")
+
+
+def _cap(span: Span, x: float, y: float) -> Markup | None:
+    """How a connection ended is told by shape too: a cross is a reset, an arrow is still open."""
+    middle, half = y + BAR / 2, BAR / 2 - 1
+    if span.kind.endswith("rst"):
+        a, b, c, d = _n(x - half), _n(middle - half), _n(x + half), _n(middle + half)
+        return tag("path", d=f"M{a} {b}L{c} {d}M{c} {b}L{a} {d}", class_="cap rst")
+    if span.kind.endswith("open"):
+        d = f"M{_n(x - 1)} {_n(y)}l{_n(half)} {_n(BAR / 2)}l-{_n(half)} {_n(BAR / 2)}z"
+        return tag("path", d=d, class_="cap open")
+    if span.kind.endswith("fin"):
+        return tag("path", d=f"M{_n(x)} {_n(y - 1)}V{_n(y + BAR + 1)}", class_="cap fin")
+    return None
+
+
+def _mark(mark: Mark, axis: Axis, y: float) -> Markup:
+    """A diamond; what went wrong is a cross."""
+    x, middle, half = axis.x(mark.at), y + BAR / 2, 4.0
+    if mark.kind in ("crash", "refused"):
+        a, b, c, d = _n(x - half), _n(middle - half), _n(x + half), _n(middle + half)
+        d = f"M{a} {b}L{c} {d}M{c} {b}L{a} {d}"
+    else:
+        d = f"M{_n(x)} {_n(middle - half)}l4 4l-4 4l-4 -4z"
+    return tag("path", tag("title", mark.title), d=d, class_=f"m {mark.kind}")
+
+
+# -- data ------------------------------------------------------------------------------------
+
+
+def _rates(rates: Rates, top: float) -> Markup:
+    bottom = top + RATES
+    return tag(
+        "g",
+        _text(0, top + BAR - 1, "Messages/s", "lane"),
+        tag("text", f"{rates.highest:.3g}", x=str(GUTTER - 6), y=_n(top + 8), class_="row"),
+        tag("text", "0", x=str(GUTTER - 6), y=_n(bottom), class_="row"),
+        tag("path", d=f"M{GUTTER} {_n(bottom)}H{WIDTH - MARGIN}", class_="grid"),
+        tag(
+            "path", tag("title", "sent"), d=_steps(rates.sent, rates, top, area=True), class_="sent"
+        ),
+        tag(
+            "path",
+            tag("title", "delivered to the consumer"),
+            d=_steps(rates.delivered, rates, top, area=False),
+            class_="delivered",
+        ),
+    )
+
+
+def _steps(values: Sequence[float], rates: Rates, top: float, *, area: bool) -> str:
+    if not values:
+        return "M0 0"
+    width = (WIDTH - GUTTER - MARGIN) / len(values)
+    bottom = top + RATES
+    path = [f"M{GUTTER} {_n(bottom)}"]
+    last = None
+    for number, value in enumerate(values):
+        y = _n(bottom - value / rates.highest * RATES)
+        if y != last:
+            path.append(f"H{_n(GUTTER + number * width)}V{y}")
+        last = y
+    path.append(f"H{_n(GUTTER + len(values) * width)}V{_n(bottom)}")
+    return "".join(path) + ("z" if area else "")
+
+
+def _text(x: float, y: float, text: str, kind: str) -> Markup:
+    return tag("text", text, x=_n(x), y=_n(y), class_=kind)
+
+
+def _n(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")

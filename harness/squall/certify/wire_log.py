@@ -1,0 +1,138 @@
+"""The events of a run as a table that one can read: data are counted, the rest is shown.
+
+A storm has thousands of events and a page has room for some hundred: the first and the last ones
+are shown, and wherever they are, those that a check calls upon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from squall.certify.markup import Markup, tag
+from squall.history import Event
+from squall.report import counted
+
+MOST_ROWS = 300
+LAST_ROWS = 80
+MOST_LETTERS = 180
+
+_DATA = {"sent": "sent", "message": "delivered"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event with its place in the history, or several data events between two others."""
+
+    place: int
+    event: Event
+    counts: Counter[tuple[str, str]] | None = None
+
+
+def wire_log(events: Sequence[Event], evidence: Collection[int]) -> tuple[Markup, frozenset[int]]:
+    """The table, and the places of the events that have a row in it."""
+    entries = list(_entries(events))
+    shown = _shown(entries, evidence)
+    rows: list[Markup] = []
+    left_out = 0
+    for number, entry in enumerate(entries):
+        if number in shown:
+            rows += _gap(left_out)
+            rows.append(_row(entry, entry.place in evidence))
+            left_out = 0
+        else:
+            left_out += 1
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("s", "who", "what", "#", "")))
+    table = tag("table", tag("thead", head), tag("tbody", *rows, *_gap(left_out)), class_="log")
+    places = frozenset(entries[number].place for number in shown if entries[number].counts is None)
+    return table, places
+
+
+def place_of(wanted: Event, events: Sequence[Event]) -> int | None:
+    """Where the same event is in a history that was read from disk."""
+    seen = _identity(wanted)
+    same = (place for place, event in enumerate(events) if event.kind == wanted.kind)
+    return next((place for place in same if _identity(events[place]) == seen), None)
+
+
+def details(detail: Mapping[str, Any]) -> str:
+    """`how=fin seconds=4.007`, cut off where it is too long to read."""
+    said = " ".join(f"{name}={_plain(value)}" for name, value in detail.items() if value != "")
+    return said if len(said) <= MOST_LETTERS else said[: MOST_LETTERS - 1] + "…"
+
+
+def _entries(events: Sequence[Event]) -> Iterator[Entry]:
+    counts: Counter[tuple[str, str]] = Counter()
+    first: tuple[int, Event] | None = None
+    for place, event in enumerate(events):
+        if event.kind in _DATA:
+            first = first or (place, event)
+            counts[(_DATA[event.kind], str(event.get("channel")))] += 1
+            continue
+        if first is not None:
+            yield Entry(*first, counts)
+            first, counts = None, Counter()
+        yield Entry(place, event)
+    if first is not None:
+        yield Entry(*first, counts)
+
+
+def _shown(entries: Sequence[Entry], evidence: Collection[int]) -> set[int]:
+    if len(entries) <= MOST_ROWS:
+        return set(range(len(entries)))
+    called = [number for number, entry in enumerate(entries) if entry.place in evidence]
+    last = range(len(entries) - LAST_ROWS, len(entries))
+    shown = {*called[: MOST_ROWS - LAST_ROWS], *last}
+    for number in range(len(entries)):
+        if len(shown) >= MOST_ROWS:
+            break
+        shown.add(number)
+    return shown
+
+
+def _row(entry: Entry, called: bool) -> Markup:
+    event = entry.event
+    at = tag("td", f"{event.at:.3f}")
+    if entry.counts is not None:
+        return tag("tr", at, tag("td", _tally(entry.counts), colspan="4"), class_="data")
+    number = str(event.connection) if event.connection is not None else None
+    cells = (event.source, event.kind, number, details(event.detail))
+    return tag(
+        "tr",
+        at,
+        *(tag("td", cell) for cell in cells),
+        id=f"e{entry.place}",
+        class_="called" if called else None,
+    )
+
+
+def _tally(counts: Counter[tuple[str, str]]) -> str:
+    parts = []
+    for what in _DATA.values():
+        found = {channel: count for (word, channel), count in counts.items() if word == what}
+        if found:
+            total = counted(sum(found.values()), "message")
+            parts.append(f"{total} {what} on {counted(len(found), 'channel')}")
+    return ", ".join(parts)
+
+
+def _gap(left_out: int) -> list[Markup]:
+    if not left_out:
+        return []
+    said = f"… {counted(left_out, 'row')} left out; the history has them all"
+    return [tag("tr", tag("td", said, colspan="5"), class_="gap")]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _identity(event: Event) -> str:
+    return json.dumps(event.as_json(), sort_keys=True, default=str)
