@@ -85,7 +85,7 @@ def test_an_adapter_that_ignores_stdin_and_sigterm_is_killed_with_its_children()
             "import signal, subprocess, sys, time\n"
             "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
             "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-            "print('{\"event\": \"log\", \"message\": %d}' % child.pid, flush=True)\n"
+            'print(\'{"event": "log", "message": %d}\' % child.pid, flush=True)\n'
             "time.sleep(600)\n",
             grace=0.3,
         )
@@ -131,7 +131,7 @@ def test_garbage_is_reported_once_and_kept_in_the_log() -> None:
 def test_a_line_longer_than_any_buffer_does_not_stop_the_reading() -> None:
     async def scene(stage: Stage) -> None:
         driver = stage.process(
-            "import sys; print('x' * 3_000_000); print('{\"event\": \"log\", \"message\": 1}')"
+            'import sys; print(\'x\' * 3_000_000); print(\'{"event": "log", "message": 1}\')'
         )
         await driver.start(os.environ)
         await stage.sees("log")
@@ -226,6 +226,33 @@ def test_an_in_process_adapter_that_raises_has_crashed() -> None:
         await stage.sees("exited")
         assert "KeyError" in stage.history.of("crash_reported")[0]["line"]
         assert stage.history.of("exited")[0]["status"] == 1
+
+    on_stage(scene)
+
+
+def test_an_in_process_adapter_that_exits_has_a_status_and_has_not_crashed() -> None:
+    async def gives_up(env: Mapping[str, str], emit: Any, commands: Commands) -> None:
+        raise SystemExit(3)
+
+    async def scene(stage: Stage) -> None:
+        driver = stage.task(gives_up)
+        await driver.start({})
+        await stage.sees("exited")
+        assert stage.history.of("exited")[0]["status"] == 3
+        assert not stage.history.of("crash_reported")
+
+    on_stage(scene)
+
+
+def test_a_secret_in_an_event_of_an_in_process_adapter_is_noted() -> None:
+    async def talks(env: Mapping[str, str], emit: Any, commands: Commands) -> None:
+        emit({"event": "log", "message": "logged in with s3cr3t-value"})
+
+    async def scene(stage: Stage) -> None:
+        driver = stage.task(talks)
+        await driver.start({})
+        await stage.sees("exited")
+        assert [e["stream"] for e in stage.history.of("secret_printed")] == ["events"]
 
     on_stage(scene)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gallery import GALLERY, Adapter, Specimen
-from gallery.matrix import TESTS, scenarios
+from gallery.matrix import README, TESTS, scenarios, summary
 from gallery.specimen import Counting
 from squall.checks import CHECKS
 
@@ -44,3 +44,8 @@ def test_an_unknown_name_is_answered_with_those_that_are_known() -> None:
     assert ran.returncode == 1
     assert "no adapter is called 'perfect'" in ran.stderr
     assert "never-reconnects" in ran.stderr
+
+
+def test_the_readme_has_the_table_of_the_gallery() -> None:
+    readme = README.read_text(encoding="utf-8")
+    assert summary() in readme, "run `python -m gallery.matrix --write ../docs/matrix.md`"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -102,6 +103,11 @@ class Ear:
             self._write(f"stdout: {line}")
             self._once("garbage", line=line[:500])
 
+    def say(self, event: Event) -> None:
+        """An event from an adapter in this process, where no line is printed."""
+        self._search_secrets(json.dumps(event, default=str), "events")
+        self.event(event)
+
     def event(self, event: Event) -> None:
         """An event of the adapter protocol, whatever way it came."""
         detail = {name: value for name, value in event.items() if name != "event"}
@@ -127,6 +133,8 @@ class Ear:
 
     def _write(self, line: str) -> None:
         self.tail = [*self.tail[-31:], line]
+        if self._log.closed:  # what the garbage collector finds may come after the run
+            return
         data = line.encode("utf-8", "replace") + b"\n"
         self._logged += len(data)
         if self._logged <= LOG_LIMIT_BYTES:
@@ -323,11 +331,13 @@ class InProcessDriver:
     async def _run(self, environment: Mapping[str, str]) -> None:
         status = 0
         try:
-            await self._adapter(environment, self._ear.event, self._commands)
+            await self._adapter(environment, self._ear.say, self._commands)
         except asyncio.CancelledError:
             status = -signal.SIGKILL
-        except (Exception, SystemExit) as error:
-            status = error.code if isinstance(error, SystemExit) else 1  # type: ignore[assignment]
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception as error:
+            status = 1
             self._ear.stderr(f"Unhandled exception in the adapter: {error!r}")
         self._observe("exited", None, status=status, expected=self._stopping)
 
@@ -359,6 +369,8 @@ class InProcessDriver:
             self._observe("stop_requested", None, how="sigkill")
             self._task.cancel()
             await asyncio.wait([self._task], timeout=self._grace)
+        # A lost exception is told when its task is collected: that belongs to this run.
+        gc.collect()
 
     def last_words(self) -> str:
         """The last lines that were logged for it."""

@@ -34,6 +34,7 @@ class Testbed:
         self._history = history
         self._rng = rng
         self._numbers = itertools.count(1)
+        self._ids = itertools.count(1)
         self._proxies: dict[str, Proxy] = {}
         self.exchange = ExchangeServer(
             dialect,
@@ -58,6 +59,7 @@ class Testbed:
                     rng=Random(self._rng.random()),
                     listener=listener,
                     numbers=self._numbers,
+                    ids=self._ids,
                 )
                 self._proxies[listener] = proxy
                 await proxy.start(HOST, 0)

@@ -142,7 +142,7 @@ class TakesTooManyForNever(Adapter):
 
 @specimen(
     bug="https://github.com/TakahikoKawasaki/nv-websocket-client/issues/64",
-    caught={"upgrade-never-answered": "detects_silence"},
+    caught={"handshake-blackhole-upgrade": "detects_silence"},
 )
 class WaitsForUpgradeForEver(Adapter):
     """It has no time-out for the answer to its upgrade request."""

@@ -29,6 +29,8 @@ from squall.suite import loop_factory
 from squall.verdict import Outcome
 
 TESTS = Path(__file__).resolve().parents[1]
+README = TESTS.parent / "README.md"
+MARKS = ("<!-- matrix: written by gallery.matrix -->", "<!-- end of matrix -->")
 GOOD = Specimen("good", "It does everything right.", "", {}, Adapter)
 
 
@@ -146,6 +148,22 @@ def page(cells: Mapping[tuple[str, str], Cell]) -> str:
     return "\n".join(parts)
 
 
+def summary() -> str:
+    """The README's table: each wrong adapter, and what catches it."""
+    rows = []
+    for each in GALLERY.values():
+        ((scenario, check), *_) = each.caught.items()
+        rows.append((each.name, f"{each.about} ([seen]({each.bug}))", scenario, f"`{check}`"))
+    return table(("adapter", "what it does wrong", "caught in", "named by"), rows)
+
+
+def with_summary(readme: str) -> str:
+    """The README with its table made anew, between the two marks that hold it."""
+    before, _, rest = readme.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{summary()}\n{MARKS[1]}{after}"
+
+
 def described(specimen: Specimen) -> tuple[str, str, str]:
     caught = ", ".join(f"{scenario}: {check}" for scenario, check in specimen.caught.items())
     return specimen.name, f"{specimen.about} [Seen]({specimen.bug})", caught
@@ -158,7 +176,7 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables to this file, and the summary into the README")
     parser.add_argument("--jobs", type=int, default=None, help="processes; one a core by default")
     options = parser.parse_args()
     todo = pairs()
@@ -167,6 +185,8 @@ def main() -> None:
     text = page(cells)
     if options.write:
         options.write.write_text(text, encoding="utf-8")
+        readme = README.read_text(encoding="utf-8")
+        README.write_text(with_summary(readme), encoding="utf-8")
     else:
         sys.stdout.write(text)
 

@@ -52,7 +52,7 @@ class RepeatsLostOrders(Queueing):
 
 @specimen(
     bug="https://github.com/ccxt/ccxt/issues/26766",
-    caught={"answers-lost-with-the-line": "requests_finish"},
+    caught={"pending-requests": "requests_finish"},
 )
 class LeavesRequestsPending(Adapter):
     """It never ends the requests whose answer was lost with the connection."""
@@ -67,7 +67,7 @@ class LeavesRequestsPending(Adapter):
 
 @specimen(
     bug="https://github.com/ccxt/ccxt/issues/17827",
-    caught={"book-gap": "resynchronises"},
+    caught={"sequence-gap": "resynchronises"},
 )
 class IgnoresBookGaps(Adapter):
     """It applies changes to a book that has missed one."""
@@ -78,7 +78,7 @@ class IgnoresBookGaps(Adapter):
 
 @specimen(
     bug="https://github.com/bmoscon/cryptofeed/issues/604",
-    caught={"book-gap": "no_silent_loss"},
+    caught={"sequence-gap": "no_silent_loss"},
 )
 class HidesGaps(Adapter):
     """It does not tell its consumer that messages are missing."""

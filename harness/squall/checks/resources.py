@@ -12,6 +12,8 @@ from squall.history import Event
 from squall.verdict import Verdict, unknown
 
 _MB = 1_000_000
+# Zero; or SIGTERM, and as a shell or a runtime that handles it says the same.
+_ENDED_AS_ASKED = (0, -15, 128 + 15)
 _COUNTED = {"fds": "open files", "threads": "threads", "children": "child processes"}
 
 
@@ -114,6 +116,8 @@ def _said(sample: Event) -> str:
 class CleanStop(Check):
     """Asked to stop, the adapter closes every connection, dials no more, and ends by itself.
 
+    Its exit status is 0, or that of SIGTERM: any other says that stopping went wrong.
+
     Where giving up is right, an adapter that ended by itself must have left nothing open either.
     Bugs of this kind: ccxt/ccxt#10786 (a connector stays open), pladaria/reconnecting-websocket
     #87 (close during connecting).
@@ -154,6 +158,17 @@ class CleanStop(Check):
         if kills:
             why = f"asked to stop {when(asked)}, it did not end and was killed {when(kills[0])}"
             findings.late(timeline, asked.at, kills[0].at, why, asked, kills[0])
+            return
+        wrong = next(
+            (e for e in exits if e["expected"] and e["status"] not in _ENDED_AS_ASKED), None
+        )
+        if wrong is not None:
+            findings.fail(
+                f"asked to stop {when(asked)}, it ended with status {wrong['status']}; 0 says "
+                f"that all went well",
+                asked,
+                wrong,
+            )
         elif len(exits) >= timeline.adapters:
             findings.fine(exits[-1])
 
