@@ -97,7 +97,7 @@ def test_an_adapter_that_ignores_stdin_and_sigterm_is_killed_with_its_children()
         assert stage.history.of("exited")[0]["status"] == -9
         child = stage.history.of("log")[0]["message"]
         for _ in range(200):  # init reaps it when it gets round to it
-            if not Path(f"/proc/{child}").exists() or _is_zombie(child):
+            if _is_gone(child):
                 break
             await asyncio.sleep(0.01)
         else:
@@ -106,7 +106,7 @@ def test_an_adapter_that_ignores_stdin_and_sigterm_is_killed_with_its_children()
     on_stage(scene)
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

@@ -1,10 +1,10 @@
 """The arrows: what may import what. An awkward import means that the code wants to live elsewhere.
 
-    squall            ──▶ squall_proxy
-    squall_proxy      ──▶ nothing of ours
-    squall_reference  ──▶ nothing of ours
+squall            ──▶ squall_proxy
+squall_proxy      ──▶ nothing of ours
+squall_reference  ──▶ nothing of ours
 
-    cli, pytest_plugin ──▶ suite ──▶ run ──▶ checks, testbed, driver ──▶ exchange, history
+cli, pytest_plugin ──▶ suite ──▶ run ──▶ checks, testbed, driver ──▶ exchange, history
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def imports_of(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            # `from squall import witness` names the module behind the word `import`.
-            yield from (f"{module}.{alias.name}" for alias in node.names) if "." not in module else [
-                module
-            ]
+            if "." in module:
+                yield module
+            else:  # `from squall import witness` names the module behind the word `import`
+                yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def modules(package: str) -> list[Path]:

@@ -70,9 +70,7 @@ class History:
         """Seconds since the run started."""
         return self._clock() - self._origin
 
-    def add(
-        self, source: str, kind: str, connection: int | None = None, /, **detail: Any
-    ) -> Event:
+    def add(self, source: str, kind: str, connection: int | None = None, /, **detail: Any) -> Event:
         """Append an event, stamped with the present time, and tell the listeners."""
         event = Event(self.now, source, kind, connection, detail)
         self._events.append(event)

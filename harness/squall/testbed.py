@@ -26,9 +26,7 @@ HOST = "127.0.0.1"
 class Testbed:
     """Exchange and proxy, started together and stopped together."""
 
-    def __init__(
-        self, dialect: Dialect, settings: Settings, history: History, rng: Random
-    ) -> None:
+    def __init__(self, dialect: Dialect, settings: Settings, history: History, rng: Random) -> None:
         self.dialect = dialect
         self._settings = settings
         self._history = history
@@ -78,9 +76,7 @@ class Testbed:
         """The ports at which the adapter meets the proxy."""
         return frozenset(proxy.address[1] for proxy in self._proxies.values())
 
-    def inject(
-        self, fault: Fault | ExchangeFault, target: Target
-    ) -> Injection | ExchangeInjection:
+    def inject(self, fault: Fault | ExchangeFault, target: Target) -> Injection | ExchangeInjection:
         """Put a fault in force: on the line to the WebSocket endpoint, or in the exchange."""
         if isinstance(fault, Fault):
             return self._proxies["ws"].inject(fault, target)

@@ -176,7 +176,12 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables to this file, and the summary into the README")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write the tables to this file, and their summary into the README",
+    )
     parser.add_argument("--jobs", type=int, default=None, help="processes; one a core by default")
     options = parser.parse_args()
     todo = pairs()
