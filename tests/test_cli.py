@@ -86,6 +86,7 @@ def test_every_command_helps_with_examples(
         ["run", "--jobs", "many"],
         ["run", "--clock", "wall"],
         ["run", "--nonsense"],
+        ["run", "reset", "--profil", "strict"],
         ["list", "--", "python"],
         ["exchange", "--port", "99999"],
         ["proxy"],
@@ -173,6 +174,19 @@ def test_an_adapter_that_cannot_be_started_is_wrong_use_and_told_once(
     assert "0 passed, 0 failed, 2 unknown" in out
     results = json.loads(Path("out/results.json").read_text())
     assert results["scenarios"][0]["error"].startswith("the adapter cannot be started")
+
+
+def test_an_adapter_that_prints_no_events_is_told_where_logs_belong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.yaml").write_text(RESET)
+    Path("chatty.yaml").write_text(
+        f"name: chatty\ncommand: [{sys.executable}, -c, \"print('hello')\"]\n"
+    )
+    assert squall("run", "mine.yaml", "--adapter", "chatty.yaml", "--quiet") == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the adapter printed 'hello' on standard output, which is no event." in said
+    assert "Was it meant for standard error?" in said
 
 
 def test_an_adapter_that_does_nothing_is_not_passed() -> None:

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from squall import __version__
 from squall.suite import DEFAULT_PROFILE, REFERENCE
@@ -23,6 +23,10 @@ Options = argparse.Namespace
 
 class Parser(argparse.ArgumentParser):
     """An argument parser for which a mistake is wrong use, 3: its own 2 means "unknown" here."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Half an option is a mistake, not an abbreviation.
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end the process."""

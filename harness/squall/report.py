@@ -212,6 +212,7 @@ def _parts(cases: Iterable[Case]) -> Iterator[tuple[str, list[str]]]:
         "UNKNOWN": _each(case for case in judged if case.outcome is Outcome.UNKNOWN),
         "INTERRUPTED": _at_once(of[Trouble.INTERRUPTED]),
         "BETTER THAN ANNOUNCED": _mended(cases),
+        "REMARKS": _remarks(cases),
     }
     yield from ((title, lines) for title, lines in parts.items() if lines)
 
@@ -222,9 +223,17 @@ def _each(cases: Iterable[Case]) -> list[str]:
 
 def _at_once(cases: Iterable[Case]) -> list[str]:
     """The cases by what they all suffer from: an adapter that cannot be started fails them all."""
+    return _by_reason((case.why, case.name) for case in cases)
+
+
+def _remarks(cases: Iterable[Case]) -> list[str]:
+    return _by_reason((remark, case.name) for case in cases for remark in case.remarks)
+
+
+def _by_reason(said: Iterable[tuple[str, str]]) -> list[str]:
     names: dict[str, list[str]] = {}
-    for case in cases:
-        names.setdefault(case.why, []).append(case.name)
+    for why, name in said:
+        names.setdefault(why, []).append(name)
     lines: list[str] = []
     for why, several in names.items():
         lines += ["", *_wrapped(", ".join(several), ""), *_wrapped(why, INDENT)]

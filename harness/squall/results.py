@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -56,6 +56,7 @@ class Case:
     times: Mapping[str, Any] = field(default_factory=dict)
     history: Path | None = None
     last_words: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     trouble: Trouble | None = None
     known: KnownFailure | None = None
     reproduce: str | None = None
@@ -92,6 +93,7 @@ class Case:
             times=metrics(result.history),
             history=folder and folder / "history.jsonl",
             last_words=last_words(result.history, folder and folder / "adapter.log"),
+            remarks=tuple(remarks(result.history)),
             trouble=Trouble.SETUP if could_not else None,
             known=known,
             reproduce=reproduce,
@@ -124,6 +126,7 @@ class Case:
             times=metrics(history),
             history=path,
             last_words=last_words(history, path.with_name("adapter.log")),
+            remarks=tuple(remarks(history)),
             trouble=trouble,
         )
 
@@ -216,6 +219,16 @@ def covered(covers: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
     guide = covers.get("guide", ())
     named = (f"guide-{each}" if isinstance(each, int) else str(each) for each in guide)
     return (*covers.get("catalogue", ()), *named)
+
+
+def remarks(history: History) -> Iterator[str]:
+    """What is no verdict, but the adapter's author would like to know."""
+    garbage = history.first("garbage")
+    if garbage is not None:
+        yield (
+            f"the adapter printed {garbage['line']!r} on standard output, which is no event. "
+            f"Was it meant for standard error? Standard output carries JSON lines."
+        )
 
 
 def last_words(history: History, log: Path | None) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from typing import Any, BinaryIO
 
 from squall import __version__, witness
 from squall.checks import Judged, judge
+from squall.checks.recovery import DataResumes
 from squall.driver import Driver, Ear, InProcessDriver, SubprocessDriver, load_object
 from squall.errors import AdapterError, SquallError
 from squall.exchange import dialect as dialect_named
@@ -196,7 +197,7 @@ class Run:
 
     def _offered(self) -> set[str]:
         """What the adapter can do: by its manifest, by its own word when it is ready."""
-        offered: set[str] = set(self.manifest.supports)
+        offered: set[str] = set(self.manifest.supports or ("public", "private"))
         for ready in self.history.of("ready"):
             offered |= {"events", *ready.get("commands", ())}
         if not self._in_process and witness.available():
@@ -280,12 +281,20 @@ class Run:
 
     async def _settle(self) -> None:
         healed = self.history.now
-        steady = await self._moments.until(lambda: self._service.steady, self.scenario.settle)
+        steady = await self._moments.until(lambda: self._service.steady, self._patience)
         took = round(self.history.now - healed, 6)
         self._say("settled" if steady else "not_settled", after=took)
         await asyncio.sleep(self.scenario.calm)
         self._say("calm", seconds=self.scenario.calm)
         await self._sample("settled")
+
+    @property
+    def _patience(self) -> float:
+        """How long the steady state may take: at least as long as a check would grant it."""
+        told = self._settings.get("backoff_max")
+        backoff = float(told) if isinstance(told, int | float) else None
+        granted = [c.allowed(backoff) for c in self._checks if isinstance(c, DataResumes)]
+        return max([self.scenario.settle, *granted])
 
     # -- seeing ------------------------------------------------------------------------------
 
