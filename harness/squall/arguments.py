@@ -148,6 +148,7 @@ def _scenarios(parser: argparse.ArgumentParser) -> None:
 
 def _exchange_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dialect", default="deribit", help="the venue (default: deribit)")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=_port, default=0, help="default: any free one")
     parser.add_argument(
         "--set",

@@ -255,7 +255,9 @@ def _schema(options: Options) -> int:
 
 
 def _exchange(options: Options) -> int:
-    serve.exchange(options.dialect, options.port, options.set, _say, events=options.events)
+    serve.exchange(
+        options.dialect, options.host, options.port, options.set, _say, events=options.events
+    )
     return 0
 
 

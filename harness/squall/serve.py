@@ -23,22 +23,22 @@ from squall.typed_yaml import build
 from squall.yaml_source import Invalid, compose
 from squall_proxy import FAULTS, Fault, Proxy
 
-HOST = "127.0.0.1"
-
 T = TypeVar("T")
 Observe = Callable[..., None]
 Say = Callable[[str], None]
 
 
-def exchange(dialect: str, port: int, settings: Sequence[str], say: Say, *, events: bool) -> None:
+def exchange(
+    dialect: str, host: str, port: int, settings: Sequence[str], say: Say, *, events: bool
+) -> None:
     """Run the mock exchange until Ctrl-C. Raises `NetworkError` where the port is in use."""
     venue, chosen = dialect_named(dialect), from_words(Settings, settings, "--set", "the exchange")
 
     async def serve() -> None:
         observe = _teller("exchange", say) if events else _silent
         server = ExchangeServer(venue, chosen, observe=observe, rng=Random(0))
-        await _listening(server.start(HOST, port), HOST, port)
-        host, bound = server.address
+        await _listening(server.start(host, port), host, port)
+        bound = server.address[1]
         key, secret = server.credentials
         say(f"url     ws://{host}:{bound}{venue.path}")
         say(f"rest    http://{host}:{bound}")
