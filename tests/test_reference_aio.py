@@ -292,6 +292,16 @@ def test_requests_in_flight_fail_when_the_line_is_cut() -> None:
     run(scene())
 
 
+def test_a_request_after_the_end_is_still_answered() -> None:
+    async def scene() -> None:
+        async with Venue() as venue, adapter(venue.url) as rig:
+            await rig.state("live")
+        rig.adapter.request("late", "private/buy", {})
+        assert rig.of(Reply) == [Reply("late", ok=False, error="not sent: the adapter is stopped")]
+
+    run(scene())
+
+
 def test_channels_are_changed_on_the_living_connection() -> None:
     async def scene() -> None:
         async with Venue() as venue, adapter(venue.url) as rig:
@@ -305,15 +315,16 @@ def test_channels_are_changed_on_the_living_connection() -> None:
     run(scene())
 
 
-def test_to_disconnect_leads_to_a_new_connection() -> None:
+def test_to_disconnect_closes_the_connection_and_opens_no_other() -> None:
     async def scene() -> None:
         async with Venue() as venue, adapter(venue.url) as rig:
             await rig.state("live")
             rig.adapter.disconnect()
-            await rig.state("live", 2)
-            assert (venue.opened, len(venue.open)) == (2, 1)
+            await until(lambda: not venue.open)
+            await asyncio.sleep(3600)
+            assert venue.opened == 1
 
-    run(scene())
+    run(scene(), VirtualClockLoop, within=10_000)
 
 
 def test_accept_then_close_does_not_become_a_storm() -> None:

@@ -158,7 +158,7 @@ def test_commands_are_obeyed_and_answered() -> None:
             health = await rig.ask(id=4, do="health")
             assert health["state"] == "live"
             assert (await rig.ask(id=5, do="disconnect"))["ok"]
-            await until(lambda: venue.opened == 2)
+            await until(lambda: not venue.open)
 
     run(scene())
 

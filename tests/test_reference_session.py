@@ -348,11 +348,39 @@ def test_after_too_many_requests_it_stays_away_until_the_pool_is_full() -> None:
     assert len(rig.of(Dial)) == 2
 
 
-def test_to_disconnect_is_followed_by_a_new_dial() -> None:
+def test_to_disconnect_is_to_stay_closed() -> None:
     rig = Rig().up()
-    assert rig.do(rig.session.disconnect(rig.now))[-1] == Close()
-    rig.lose(Loss("closed"))
-    rig.up()
+    rig.do(rig.session.request(1, "private/buy", {}, rig.now))
+    reply, state, close = rig.do(rig.session.disconnect(rig.now))
+    assert isinstance(reply, Reply)
+    assert reply.indefinite
+    assert (state, close) == (StateChanged("disconnected", "as asked"), Close())
+    assert rig.lose(Loss("closed")) == []
+    assert rig.session.deadline is None
+    assert rig.session.stop(rig.now) == [StateChanged("stopped"), Finished(0)]
+
+
+def test_to_disconnect_during_a_dial_aborts_it() -> None:
+    rig = Rig()
+    rig.do(rig.session.start(0.0))
+    assert rig.session.disconnect(0.0) == [Abort()]
+    assert rig.lose(Loss("aborted")) == [StateChanged("disconnected", "as asked")]
+    assert rig.session.deadline is None
+
+
+def test_to_disconnect_between_two_dials_prevents_the_next() -> None:
+    rig = Rig().up()
+    rig.lose()
+    assert rig.session.disconnect(rig.now) == [StateChanged("disconnected", "as asked")]
+    assert rig.session.deadline is None
+
+
+def test_to_stop_while_disconnecting_waits_for_the_socket() -> None:
+    rig = Rig().up()
+    rig.do(rig.session.disconnect(rig.now))
+    assert rig.session.stop(rig.now) == []
+    assert rig.lose(Loss("closed")) == [StateChanged("stopped"), Finished(0)]
+    assert rig.session.disconnect(rig.now) == []
 
 
 # Heartbeats.

@@ -6,6 +6,7 @@ It speaks just enough Deribit, and every method of it can be told to misbehave.
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Self, TypeVar
 
@@ -14,7 +15,9 @@ import uvloop
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import Event
 
 T = TypeVar("T")
 
@@ -63,30 +66,46 @@ async def until(condition: Callable[[], object]) -> None:
         _waiting.discard(event)
 
 
+class Line(ServerConnection):
+    """A connection that counts the pings of its client."""
+
+    pings = 0
+
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self.pings += 1
+            stir()
+        super().process_event(event)
+
+
 class Venue:
     """A WebSocket server with a port of its own, also while it refuses everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
-        self.open: set[ServerConnection] = set()
+        self.open: set[Line] = set()
         self.opened = 0
         self.refused = 0
         self.requests: list[dict[str, Any]] = []
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.mute: set[str] = set()
         self.close_at_once: int | None = None
+        self._tls = tls
         self._server: Server | None = None
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws/api/v2?token=a%20b"
+        scheme = "ws" if self._tls is None else "wss"
+        return f"{scheme}://127.0.0.1:{self.port}/ws/api/v2?token=a%20b"
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._converse,
             "127.0.0.1",
             0,
+            ssl=self._tls,
             process_request=self._receive_upgrade,
+            create_connection=Line,
             ping_interval=None,
             close_timeout=0.5,
         )
@@ -140,6 +159,7 @@ class Venue:
         if self.close_at_once is not None:
             await connection.close(self.close_at_once)
             return
+        assert isinstance(connection, Line)
         self.open.add(connection)
         stir()
         try:

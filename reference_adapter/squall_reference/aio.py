@@ -86,9 +86,10 @@ class Shell:
             return
         self._acting = True
         try:
-            while self._todo and not self._ended.done():
+            while self._todo:
                 self._perform(self._todo.popleft())
         except Exception as error:
+            self._todo.clear()
             self._fail(error)
         finally:
             self._acting = False
@@ -265,7 +266,7 @@ class Adapter:
         self._shell.act(self._session.request(tag, method, params, self._shell.now))
 
     def disconnect(self) -> None:
-        """Close the present connection; it is dialled again as after any loss."""
+        """Close the connection and stay closed; `stop` ends `run()` too."""
         self._shell.act(self._session.disconnect(self._shell.now))
 
     def health(self) -> Health:

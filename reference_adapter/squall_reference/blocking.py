@@ -117,7 +117,7 @@ class SyncAdapter:
         self._inbox.put(partial(self._session.request, tag, method, params))
 
     def disconnect(self) -> None:
-        """Close the present connection; it is dialled again as after any loss."""
+        """Close the connection and stay closed; `stop` ends `run()` too."""
         self._inbox.put(self._session.disconnect)
 
     def _turn(self, happened: Callable[[float], Actions] | None) -> None:

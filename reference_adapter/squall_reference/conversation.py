@@ -16,6 +16,7 @@ from squall_reference.client import Client
 from squall_reference.feeds import Feeds, subscription_data
 from squall_reference.login import Login
 from squall_reference.requests import (
+    AnswerTestRequest,
     Authenticate,
     CancelOnDisconnect,
     Command,
@@ -24,7 +25,6 @@ from squall_reference.requests import (
     Requests,
     SetHeartbeat,
     Subscription,
-    Test,
 )
 from squall_reference.settings import Settings
 
@@ -180,7 +180,11 @@ class Conversation:
                 return self._feeds.data(*found, now) + self.proceed(now)
             case jsonrpc.Notification("heartbeat", params):
                 self._client.heartbeat(now)
-                return self._ask(Test(), now) if params.get("type") == "test_request" else []
+                return (
+                    self._ask(AnswerTestRequest(), now)
+                    if params.get("type") == "test_request"
+                    else []
+                )
             case jsonrpc.Notification(method, _):
                 return [Log(f"ignored a notification of kind {method[:80]!r}")]
             case None:
@@ -245,7 +249,7 @@ class Conversation:
             case SetHeartbeat() | CancelOnDisconnect() | QueryOrders():
                 self._requests.remind(purpose, now + self._settings.ack_timeout)
                 return [Log(f"{self._wording(purpose)[0]}: {error}; asking again")]
-            case Test():
+            case AnswerTestRequest():
                 return [Log(f"public/test: {error}")]
             case None:
                 return [Log(f"an error that answers no request: {error}")]
@@ -281,5 +285,5 @@ class Conversation:
                 return [Reply(tag, ok=False, error=error, indefinite=True)]
             case SetHeartbeat() | CancelOnDisconnect() | QueryOrders():
                 return self._ask(purpose, now)
-            case Test():
+            case AnswerTestRequest():
                 return []  # Pongs tell whether the way out is open.

@@ -21,10 +21,8 @@ class SetHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
-    """Answers a test_request."""
-
-    __test__ = False  # Not a test class, though pytest would take it for one.
+class AnswerTestRequest:
+    """Answers the exchange's test_request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,13 @@ class Command:
 
 
 Purpose = (
-    SetHeartbeat | Test | Authenticate | Subscription | CancelOnDisconnect | QueryOrders | Command
+    SetHeartbeat
+    | AnswerTestRequest
+    | Authenticate
+    | Subscription
+    | CancelOnDisconnect
+    | QueryOrders
+    | Command
 )
 
 

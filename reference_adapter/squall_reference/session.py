@@ -88,6 +88,7 @@ class Session:
         self._loss = Loss("")
         self._dial_at: float | None = None
         self._stable_at: float | None = None
+        self._stay_closed = False
         self._exit_status: int | None = None
         self._want(channels)
 
@@ -161,10 +162,12 @@ class Session:
         return self._handle(self._conversation.request(tag, method, params, now), now)
 
     def disconnect(self, now: float) -> Actions:
-        """Close the present connection; it is dialled again as after any loss."""
+        """Close the connection and stay closed. What is wanted can still be changed."""
+        self._stay_closed = True
+        self._dial_at = None
         if self._client is None:
-            return []
-        return self._handle(self._client.close("asked to disconnect", now), now)
+            return [self._enter("disconnected", "as asked")] if self._exit_status is None else []
+        return self._handle(self._client.stop(now), now)
 
     def health(self, now: float) -> Health:
         """Whether the data can be trusted: live, complete and fresh."""
@@ -244,7 +247,8 @@ class Session:
                 self._loss = replace(loss, retry_after=max(0.0, limited_until - now))
             self._conversation = None
         if self._exit_status is None:
-            actions.append(self._enter("disconnected", loss.reason))
+            reason = "as asked" if self._stay_closed else loss.reason
+            actions.append(self._enter("disconnected", reason))
         return actions
 
     def _gone(self, now: float) -> Actions:
@@ -252,6 +256,8 @@ class Session:
         self._client = None
         if self._exit_status is not None:
             return self._finish(self._exit_status)
+        if self._stay_closed:
+            return []
         verdict = self._redial.lost(self._loss, now)
         if isinstance(verdict, GiveUp):
             return self._give_up(verdict.reason, now)
