@@ -9,6 +9,7 @@ from story import BOOK, TRADES, Story, fails, is_unknown, is_unsupported, passes
 def gap_story(snapshot: float | None = 3.0, *also: str) -> Story:
     """BOOK has a gap at 2 s; a snapshot comes, and these channels are subscribed anew as well."""
     story = steady_story()
+    story.send(0.9, 1, BOOK, snapshot=True)
     story.fault(2, "gap", 1, until=2, source="exchange", channel=BOOK, count=1)
     if snapshot is not None:
         story.subscribe(2.5, 1, BOOK, *also)
@@ -37,6 +38,13 @@ def test_subscribing_everything_anew_fails_unless_it_is_allowed() -> None:
     story = gap_story(3.0, TRADES)
     assert fails(story.judge(Resynchronises()), "also subscribed anew", TRADES)
     assert passes(story.judge(Resynchronises(others=True)))
+
+
+def test_a_gap_in_a_stream_without_snapshots_is_not_judged() -> None:
+    story = steady_story()
+    story.fault(2, "gap", 1, until=2, source="exchange", channel=TRADES, count=1)
+    story.see(40, "scenario.stopping")
+    assert is_unknown(story.judge(Resynchronises()), "a stream without snapshots")
 
 
 def test_without_a_gap_nothing_was_mended() -> None:

@@ -50,6 +50,9 @@ class Resynchronises(Check):
         deadline = gap.at + self.within
         fresh = _snapshot(gap, channel, timeline, deadline)
         name = channel or "the book"
+        if fresh is None and not _has_snapshots(channel, timeline):
+            findings.skip(f"{name} is a stream without snapshots, so there is none to take anew")
+            return
         if fresh is None:
             if timeline.watched_until < deadline - TOLERANCE:
                 findings.skip("the run was over too soon")
@@ -67,12 +70,29 @@ class Resynchronises(Check):
             findings.fine(fresh)
 
 
+# What the venues call their books, in paths and methods of requests for a snapshot.
+_BOOK_REQUESTS = ("order_book", "orderbook", "depth")
+
+
+def _has_snapshots(channel: str | None, timeline: Timeline) -> bool:
+    """Whether the channel is a book: trades have gaps too, but nothing to start over from."""
+    sent = timeline.of("exchange", "sent")
+    return any(e.get("snapshot") and channel in (None, e["channel"]) for e in sent) or any(
+        _asks_for_book(e) for e in timeline.of("exchange", "rest", "request")
+    )
+
+
+def _asks_for_book(event: Event) -> bool:
+    what = str(event.get("path") or event.get("method"))
+    return any(word in what for word in _BOOK_REQUESTS)
+
+
 def _snapshot(gap: Event, channel: str | None, timeline: Timeline, until: float) -> Event | None:
     for event in timeline.after(gap, "exchange", "sent", "rest", "request", until=until):
         if event.kind == "sent":
             if event.get("snapshot") and channel in (None, event["channel"]):
                 return event
-        elif "order_book" in str(event.get("path") or event.get("method")):
+        elif _asks_for_book(event):
             return event
     return None
 
