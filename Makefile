@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test
+.PHONY: run test bench
 
 # The whole catalogue against the reference adapter. It ends by naming the report.
 run: .venv/ready
@@ -14,6 +14,11 @@ test: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
+
+# How fast the proxy is, next to direct loopback, Toxiproxy, HAProxy and mitmproxy, as far as those
+# are here: it says how to have the rest.
+bench: .venv/ready
+	cd tests && ../$(BIN)/python -m benchmarks --out ../docs/benchmarks.md
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

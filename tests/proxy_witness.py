@@ -56,7 +56,7 @@ def on(*loops: str, websocket: bool = True) -> Callable[[Test], Callable[..., No
 
             with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
                 runner.run(main())
-            assert not errors
+            assert not errors, errors
 
         run.__name__ = run.__qualname__ = test.__name__
         run.__module__ = test.__module__

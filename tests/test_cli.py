@@ -89,7 +89,7 @@ def test_every_command_helps_with_examples(
         ["run", "reset", "--profil", "strict"],
         ["list", "--", "python"],
         ["exchange", "--port", "99999"],
-        ["proxy"],
+        ["proxy", "--listen", "127.0.0.1:0"],
         ["schema", "nothing"],
         ["check"],
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes, compl
     path.write_bytes(content)
     with pytest.raises(HistoryError, match=complaint):
         History.load(path)
+
+
+def test_a_gzipped_history_is_read_as_it_is(tmp_path: Path) -> None:
+    history = History()
+    history.add("scenario", "calm", seconds=2.0)
+    history.save(tmp_path / "history.jsonl")
+    packed = tmp_path / "history.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "history.jsonl").read_bytes()))
+    assert list(History.load(packed)) == list(history)
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(HistoryError, match="no complete gzip file"):
+        History.load(packed)
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ CATCHES = [
 HARMLESS = [
     pytest.param(scenario, id=name)
     for name, scenario in scenarios().items()
-    if "process" not in scenario.needs
+    if scenario.needs.isdisjoint({"process", "http-proxy"}) and "virtual" in scenario.clocks
 ]
 IN_PROCESS = [
     pytest.param(specimen, id=name) for name, specimen in GALLERY.items() if not specimen.process
@@ -77,11 +77,17 @@ PROCESSES: Mapping[str, tuple[str, str | None]] = {
 }
 
 
+async def undisturbed(name: str, scenario: str) -> Result:
+    """A run in which the harness was not held up: on a busy machine that may take a few."""
+    for _ in range(5):
+        result = await begin(GALLERY.get(name, GOOD), scenarios()[scenario], "real")
+        if not result.history.of("stalled"):
+            break
+    return result
+
+
 async def all_at_once() -> list[Result]:
-    runs = (
-        begin(GALLERY.get(name, GOOD), scenarios()[scenario], "real")
-        for name, (scenario, _) in PROCESSES.items()
-    )
+    runs = (undisturbed(name, scenario) for name, (scenario, _) in PROCESSES.items())
     return await asyncio.gather(*runs)
 
 

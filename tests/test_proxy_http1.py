@@ -16,6 +16,7 @@ from squall_proxy.http1 import (
     answer,
     parse_request,
     parse_response,
+    with_field,
 )
 
 CHUNKS = b"4;ext=1\r\nGET \r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\n"
@@ -50,12 +51,36 @@ def test_heads_are_found_however_the_stream_is_cut(size: int) -> None:
     ]
 
 
-def test_a_head_comes_with_its_last_byte() -> None:
+def test_a_head_comes_whole_with_its_last_byte() -> None:
     reader: HeadReader[Request] = HeadReader(parse_request)
-    assert list(reader.feed(UPGRADE[:-1])) == [(UPGRADE[:-1], None)]
+    assert list(reader.feed(UPGRADE[:-1])) == []
     ((piece, head),) = reader.feed(UPGRADE[-1:])
-    assert piece == b"\n"
+    assert piece == UPGRADE
     assert head is not None
+
+
+def test_half_a_head_is_given_back_at_the_end() -> None:
+    reader: HeadReader[Request] = HeadReader(parse_request)
+    assert list(reader.feed(UPGRADE[:30])) == []
+    assert reader.flush() == UPGRADE[:30]
+    assert reader.flush() == b""
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16", b"220 mail\r\n", b"HELLO\n", b"GET it\r\n", b"a" * 20_000]
+)
+def test_nobody_waits_for_the_head_of_what_has_none(data: bytes) -> None:
+    reader: HeadReader[Request] = HeadReader(parse_request)
+    passed = b"".join(piece for byte in data for piece, _ in reader.feed(bytes((byte,))))
+    assert passed == data
+
+
+def test_fields_are_replaced_removed_and_added() -> None:
+    head = b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3\r\n\r\n"
+    assert with_field(head, "A", "9") == b"GET / HTTP/1.1\r\nA: 9\r\nB: 2\r\n\r\n"
+    assert with_field(head, "a", "") == b"GET / HTTP/1.1\r\nB: 2\r\n\r\n"
+    assert with_field(head, "C", "x") == head[:-2] + b"C: x\r\n\r\n"
+    assert with_field(head, "C", "") == head
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 from random import Random
 
@@ -10,8 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squall_proxy import Blackhole, Latency, Stall, StreamFault, Throttle, Trickle
-from squall_proxy.link import Chunk, End, Filter, Link, Payload
+from squall_proxy import (
+    Blackhole,
+    Cut,
+    Latency,
+    LimitData,
+    Slicer,
+    SlowClose,
+    Stall,
+    StreamFault,
+    Throttle,
+    Timeout,
+    Trickle,
+)
+from squall_proxy.link import Break, Chunk, End, Filter, Link, Payload
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -20,7 +33,7 @@ def attach(fault: StreamFault) -> Filter:
     return fault.attach(Random(1))
 
 
-def everything(link: Link, now: float) -> list[Payload]:
+def everything(link: Link, now: float) -> list[Payload | Break]:
     return list(iter(lambda: link.pop(now), None))
 
 
@@ -60,12 +73,64 @@ def test_throttle_needs_its_time_for_every_byte() -> None:
 
 def test_trickle_is_a_byte_an_interval() -> None:
     chunks = list(attach(Trickle(2))(Chunk(b"abc", 1.0)))
-    assert chunks == [Chunk(b"a", 3.0), Chunk(b"b", 5.0), Chunk(b"c", 7.0)]
+    assert chunks == [Chunk(b"a", 3.0, 0), Chunk(b"b", 5.0, 1), Chunk(b"c", 7.0, 2)]
 
 
 @pytest.mark.parametrize("fault", [Blackhole(), Stall()])
 def test_what_is_held_is_never_due(fault: StreamFault) -> None:
     assert list(attach(fault)(Chunk(b"x", 1.0))) == [Chunk(b"x", math.inf)]
+
+
+def test_normal_jitter_has_its_standard_deviation() -> None:
+    late = attach(Latency(10.0, jitter=1.0, distribution="normal"))
+    delays = [chunk.due for _ in range(2000) for chunk in late(Chunk(b"x", 0.0))]
+    assert statistics.mean(delays) == pytest.approx(10, abs=0.1)
+    assert statistics.stdev(delays) == pytest.approx(1, abs=0.1)
+
+
+def test_pareto_jitter_is_small_as_a_rule_and_now_and_then_big() -> None:
+    late = attach(Latency(1.0, jitter=0.1, distribution="pareto"))
+    delays = sorted(chunk.due for _ in range(5000) for chunk in late(Chunk(b"x", 0.0)))
+    assert delays[0] >= 1.0
+    assert statistics.mean(delays) == pytest.approx(1.1, abs=0.02)
+    assert delays[2500] < 1.06
+    assert delays[-1] > 2.0
+
+
+def test_slices_have_about_their_size_and_come_one_after_the_other() -> None:
+    chunks = list(attach(Slicer(10, 5, delay=0.5))(Chunk(bytes(100), 2.0)))
+    sizes = [len(chunk.data) for chunk in chunks if isinstance(chunk.data, bytes)]
+    assert sum(sizes) == 100
+    assert all(5 <= size <= 15 for size in sizes[:-1])
+    assert [chunk.due for chunk in chunks] == [2.0 + 0.5 * n for n in range(len(chunks))]
+    assert [chunk.offset for chunk in chunks] == [sum(sizes[:n]) for n in range(len(sizes))]
+
+
+@pytest.mark.parametrize(("average", "variation"), [(0, 0), (1, 1)])
+def test_a_slicer_that_could_make_slices_of_nothing_is_refused(
+    average: int, variation: int
+) -> None:
+    with pytest.raises(ValueError, match="size"):
+        Slicer(average, variation)
+
+
+def test_what_a_filter_leaves_out_is_lost_and_counted() -> None:
+    link = Link()
+    link.set_filters([(1, attach(Timeout()))])
+    link.put(b"abc", 0.0)
+    link.put(End.FIN, 0.0)
+    assert everything(link, 0.0) == [End.FIN]
+    assert (link.held, link.lost, link.bites) == (0, 3, [1])
+
+
+def test_a_limit_breaks_the_stream_and_says_whose_it_is() -> None:
+    link = Link()
+    link.set_filters([(1, attach(Latency(1))), (7, attach(LimitData(4)))])
+    link.put(b"abc", 0.0)
+    link.put(b"def", 0.0)
+    assert everything(link, 0.9) == []
+    assert everything(link, 1.0)[:3] == [b"abc", b"d", Break(7, End.FIN)]
+    assert link.bites == [1, 7]
 
 
 # The link
@@ -144,6 +209,9 @@ faults: st.SearchStrategy[StreamFault] = st.one_of(
     st.builds(Latency, st.floats(0, 2), st.floats(0, 2)),
     st.builds(Throttle, st.floats(1, 1000)),
     st.builds(Trickle, st.floats(0.01, 1)),
+    st.builds(Slicer, st.integers(10, 50), st.integers(0, 9), st.floats(0, 1)),
+    st.builds(SlowClose, st.floats(0, 2)),
+    st.builds(Cut, st.just(60.0), st.just(1 << 40)),
     st.just(Blackhole()),
     st.just(Stall()),
 )

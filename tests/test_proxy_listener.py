@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Literal
 
 import pytest
 
@@ -14,6 +15,7 @@ from squall_proxy import (
     HandshakeBlackhole,
     Http,
     Refuse,
+    Target,
 )
 
 TICK = frame(b"tick")
@@ -114,11 +116,13 @@ async def test_a_handshake_can_hang_before_the_exchange_is_dialled(w: World) -> 
     injection = w.proxy.inject(HandshakeBlackhole("tcp"))
     second = await w.dial()
     await second.send(UPGRADE)
+    assert (await w.events.wait("fault_fired"))["connection"] == 2
     assert await second.hears_nothing()
     await passes(w, server, client, TICK)
     injection.heal()
-    server = await w.accept()
-    assert await server.read(len(UPGRADE)) == UPGRADE
+    await w.upgrade()  # this one is the next that the exchange sees
+    assert await second.hears_nothing()
+    assert "upgraded" not in w.events.kinds(2)
 
 
 @on()
@@ -130,10 +134,73 @@ async def test_a_handshake_can_hang_when_the_answer_is_due(w: World) -> None:
     await server.send(SWITCH)
     assert await client.hears_nothing()
     assert injection.fired
-    assert "upgraded" not in w.events.kinds()
     injection.heal()
+    await server.send(TICK)
+    assert await client.hears_nothing()
+    assert "upgraded" not in w.events.kinds()
+    client.finish()
+    assert await server.rest() == (b"", "fin")
+    server.close()
+    assert await client.rest() == (b"", "fin")
+    await w.events.wait("closed")
+
+
+@on()
+async def test_an_answer_that_was_not_yet_due_is_not_lost(w: World) -> None:
+    injection = w.proxy.inject(HandshakeBlackhole("upgrade"))
+    client, server = await w.connect()
+    await client.send(UPGRADE)
+    assert await server.read(len(UPGRADE)) == UPGRADE
+    injection.heal()
+    await server.send(SWITCH)
     assert await client.read(len(SWITCH)) == SWITCH
-    assert w.events.kinds()[-2:] == ["fault_ended", "upgraded"]
+    assert not injection.fired
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("phase", ["tcp", "upgrade"])
+@pytest.mark.parametrize("healed", [False, True])
+def test_who_leaves_a_lost_handshake_leaves_nothing_behind(
+    how: str, phase: Literal["tcp", "upgrade"], healed: bool
+) -> None:
+    @on()
+    async def scenario(w: World) -> None:
+        injection = w.proxy.inject(HandshakeBlackhole(phase))
+        client = await w.dial()
+        await client.send(UPGRADE)
+        if phase == "upgrade":
+            server = await w.accept()
+            await server.send(SWITCH)
+        await w.events.wait("fault_fired")
+        if healed:
+            injection.heal()
+        if how == "fin":
+            client.finish()
+        else:
+            client.reset()
+        await w.events.wait("client_closed")
+        injection.heal()
+        if how == "fin":
+            assert await client.rest() == (b"", "fin")
+        if phase == "upgrade":
+            assert (await server.rest())[1] == how
+            server.close()
+        await w.events.wait("closed")
+        await w.upgrade()
+
+    for loop in ("asyncio", "uvloop", "virtual"):
+        scenario(loop)
+
+
+@on()
+async def test_every_second_handshake_can_be_lost(w: World) -> None:
+    w.proxy.inject(HandshakeBlackhole(), Target(every=2))
+    w.proxy.inject(Refuse("reset"), Target(every=3))
+    await w.upgrade()
+    second = await w.dial()
+    assert await second.hears_nothing()
+    assert await (await w.dial()).rest() == (b"", "rst")
+    assert [e["connection"] for e in w.events.of("fault_fired")] == [2, 3]
 
 
 @on()

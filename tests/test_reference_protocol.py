@@ -22,7 +22,7 @@ from test_reference_venue import Venue, run, stir, until
 ROOT = Path(__file__).parent.parent / "reference_adapter"
 TICKER, ORDERS = "ticker.BTC-PERPETUAL.100ms", "user.orders.any.any.raw"
 QUICK = {"first_delay_max": 0.02, "backoff_base": 0.02, "backoff_max": 0.1, "auth_retry": 0.02}
-READY = {"event": "ready", "commands": COMMANDS}
+READY = {"event": "ready", "commands": COMMANDS, "version": squall_reference.__version__}
 
 
 def environment(url: str, **settings: object) -> dict[str, str]:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from squall import __version__
+from squall.backends import BACKENDS, EMBEDDED
+from squall.certify import command as certify
 from squall.suite import DEFAULT_PROFILE, REFERENCE
+from squall_proxy.toxiproxy import LIKE_VERSION
 
 WRONG_USE = 3
 
@@ -40,8 +43,8 @@ class Parser(argparse.ArgumentParser):
             split = words.index("--")
             words, command = words[:split], words[split + 1 :]
         options = self.parse_args(words)
-        if command and options.act != "run":
-            self.error("only `squall run` takes a command after --")
+        if command and options.act not in ("run", "doctor"):
+            self.error("only `squall run` and `squall doctor` take a command after --")
         options.command = tuple(command)
         return options
 
@@ -71,12 +74,7 @@ def parser() -> Parser:
 def _run_words(run: argparse.ArgumentParser) -> None:
     run.usage = "squall run [SCENARIO ...] [options] [--adapter MANIFEST | -- COMMAND ...]"
     _scenarios(run)
-    run.add_argument(
-        "--adapter",
-        default=REFERENCE,
-        metavar="MANIFEST",
-        help="the adapter's manifest, or 'reference', the built-in one (default)",
-    )
+    _adapter(run)
     run.add_argument(
         "--jobs", type=_count, metavar="N", help="runs side by side (default: 4 a core, 16 at most)"
     )
@@ -92,6 +90,13 @@ def _run_words(run: argparse.ArgumentParser) -> None:
         help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
     )
     run.add_argument(
+        "--proxy",
+        choices=tuple(BACKENDS),
+        default=EMBEDDED,
+        help="what does harm to the line (default: embedded, the proxy inside this process)",
+    )
+    run.add_argument("--tls", action="store_true", help="every run over wss:// and https://")
+    run.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -99,6 +104,15 @@ def _run_words(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--fail-fast", action="store_true", help="begin no more after a failure")
     _quiet(run)
+
+
+def _certify_words(parser: argparse.ArgumentParser) -> None:
+    certify.words(parser, _count)
+
+
+def _doctor_words(doctor: argparse.ArgumentParser) -> None:
+    doctor.usage = "squall doctor [--adapter MANIFEST | -- COMMAND ...]"
+    _adapter(doctor)
 
 
 def _check_words(check: argparse.ArgumentParser) -> None:
@@ -126,7 +140,16 @@ def _validate_words(validate: argparse.ArgumentParser) -> None:
 
 
 def _schema_words(schema: argparse.ArgumentParser) -> None:
-    schema.add_argument("file", choices=("scenario", "manifest", "results"))
+    schema.add_argument("file", choices=("scenario", "manifest", "events", "results"))
+
+
+def _adapter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--adapter",
+        default=REFERENCE,
+        metavar="MANIFEST",
+        help="the adapter's manifest, or 'reference', the built-in one (default)",
+    )
 
 
 def _scenarios(parser: argparse.ArgumentParser) -> None:
@@ -161,10 +184,9 @@ def _exchange_words(parser: argparse.ArgumentParser) -> None:
 
 
 def _proxy_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--upstream", required=True, metavar="HOST:PORT", help="where it leads to")
+    parser.add_argument("--upstream", metavar="HOST:PORT", help="where it leads to")
     parser.add_argument(
         "--listen",
-        default="127.0.0.1:0",
         metavar="HOST:PORT",
         help="where it listens (default: any free port of 127.0.0.1)",
     )
@@ -175,6 +197,25 @@ def _proxy_words(parser: argparse.ArgumentParser) -> None:
         metavar="'NAME KEY=VALUE ...'",
         help="a fault, as a scenario's step has it; may be repeated",
     )
+    parser.add_argument(
+        "--api-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="where the API listens (default: 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--api-port",
+        type=_port,
+        metavar="N",
+        help="serve Toxiproxy's API there (default: 8474 without --upstream, else none)",
+    )
+    parser.add_argument(
+        "--toxiproxy-version",
+        default=LIKE_VERSION,
+        metavar="VERSION",
+        help=f"the version that the API names (default: {LIKE_VERSION})",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all chance")
 
 
 def _profile(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +260,10 @@ _RUN_EXAMPLES = """\
   squall run --covers 'B-*' -- python my_adapter.py
   squall run scenarios/ --clock virtual --repeat 10 --seed 1
 """
+_DOCTOR_EXAMPLES = """\
+  squall doctor --adapter my.yaml
+  squall doctor -- python my_adapter.py
+"""
 _CHECK_EXAMPLES = """\
   squall check squall-runs/latest              a whole report
   squall check squall-runs/latest/half-open    one run
@@ -243,12 +288,15 @@ _EXCHANGE_EXAMPLES = """\
   squall exchange --set token_lifetime=60s --set ack_latency=50ms --events
 """
 _PROXY_EXAMPLES = """\
+  squall proxy                                 Toxiproxy's API on port 8474
   squall proxy --upstream 127.0.0.1:9000 --listen 127.0.0.1:9001
   squall proxy --upstream 127.0.0.1:9000 --fault 'latency delay=200ms jitter=50ms'
 """
 
 _COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
     "run": ("run scenarios against an adapter", _run_words, _RUN_EXAMPLES),
+    "certify": (certify.ABOUT, _certify_words, certify.EXAMPLES),
+    "doctor": ("say what an adapter can do and what is missing", _doctor_words, _DOCTOR_EXAMPLES),
     "check": ("judge saved histories again", _check_words, _CHECK_EXAMPLES),
     "list": ("list scenarios", _list_words, _LIST_EXAMPLES),
     "show": ("show a scenario and what is judged in it", _show_words, _SHOW_EXAMPLES),

@@ -38,8 +38,11 @@ def further(channels: Channels, wanted: Sequence[str], dialect: Dialect) -> list
     for kind, count in channels.items():
         fresh: list[str] = []
         asked = count
+        names: list[str] = []
         while len(fresh) < count:
-            names = _spell_kind(kind, asked, dialect)
+            known, names = len(names), _spell_kind(kind, asked, dialect)
+            if len(names) == known:
+                raise ScenarioError(f"channels: {kind}: {dialect.name} has no further channel")
             fresh = [name for name in names if name not in wanted]
             asked += count - len(fresh)
         more += fresh

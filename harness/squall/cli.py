@@ -19,8 +19,11 @@ from pathlib import Path
 
 from squall import catalogue, serve, suite
 from squall.arguments import RUNS, WRONG_USE, Options, parser
+from squall.certify import command as certify
 from squall.checks import Check
+from squall.doctor import examination
 from squall.errors import AdapterError, HistoryError, SquallError
+from squall.events_schema import EVENTS_SCHEMA
 from squall.manifest import Manifest
 from squall.profile import load_profile
 from squall.report import Terminal, TextReport, counted
@@ -81,6 +84,8 @@ def _run(options: Options) -> int:
         repeat=options.repeat,
         fail_fast=options.fail_fast,
         options=_same_again(options),
+        proxy=options.proxy,
+        tls=options.tls,
     )
     if options.out is None:
         plan = replace(plan, out=_new_folder(RUNS, datetime.now()))
@@ -120,7 +125,9 @@ def _manifest(options: Options) -> Manifest:
 
 
 def _same_again(options: Options) -> tuple[str, ...]:
-    chosen = suite.options(options.adapter, options.profile, options.clock)
+    chosen = suite.options(
+        options.adapter, options.profile, options.clock, options.proxy, tls=options.tls
+    )
     return (*chosen, "--", *options.command) if options.command else chosen
 
 
@@ -144,6 +151,11 @@ def _new_folder(runs: Path, now: datetime) -> Path:
     return folder
 
 
+def _doctor(options: Options) -> int:
+    profile = load_profile(suite.DEFAULT_PROFILE)
+    return examination(_manifest(options), profile, Terminal(sys.stdout))
+
+
 def _check(options: Options) -> int:
     began, started = time.monotonic(), datetime.now().astimezone()
     paths = [path for word in options.histories for path in _histories(Path(word))]
@@ -160,8 +172,8 @@ def _check(options: Options) -> int:
 def _histories(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    own = path / "history.jsonl"
-    found = [own] if own.is_file() else sorted(path.glob("*/history.jsonl"))
+    own = sorted(path.glob("history.jsonl*"))
+    found = own[:1] or sorted(path.glob("*/history.jsonl"))
     if not found:
         raise HistoryError(f"{path}: there is no history.jsonl in this folder, nor one below it")
     return found
@@ -246,8 +258,8 @@ def _valid(path: Path) -> str:
 
 
 def _schema(options: Options) -> int:
-    found = RESULTS_SCHEMA if options.file == "results" else schema(options.file)
-    print(json.dumps(found, indent=2))
+    written = {"results": RESULTS_SCHEMA, "events": EVENTS_SCHEMA}
+    print(json.dumps(written.get(options.file) or schema(options.file), indent=2))
     return 0
 
 
@@ -262,7 +274,16 @@ def _exchange(options: Options) -> int:
 
 
 def _proxy(options: Options) -> int:
-    serve.proxy(options.upstream, options.listen, options.fault, _say)
+    port = options.api_port
+    if port is None and options.upstream is None:
+        port = serve.API_PORT
+    serve.proxy(
+        serve.Line(options.upstream, options.listen, tuple(options.fault)),
+        None if port is None else (options.api_host, port),
+        _say,
+        seed=options.seed,
+        version=options.toxiproxy_version,
+    )
     return 0
 
 
@@ -272,6 +293,8 @@ def _say(line: str) -> None:
 
 _ACTS: Mapping[str, Callable[[Options], int]] = {
     "run": _run,
+    "certify": certify.run,
+    "doctor": _doctor,
     "check": _check,
     "list": _list,
     "show": _show,

@@ -7,7 +7,9 @@ Everything is judged from it, live or later from disk, so it must hold all that 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +149,13 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read a saved history. Raises `HistoryError` with path and line."""
+        """Read a saved history, also a gzipped one. Raises `HistoryError` with path and line."""
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+            lines = text.splitlines()
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise HistoryError(f"{path}: is no complete gzip file") from error
         except OSError as error:
             raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:

@@ -30,6 +30,10 @@ EVENT_KINDS: Mapping[str, tuple[str, ...]] = {
     "proxy": (
         "listening",
         "dialled",
+        "dial_lost",
+        "tunnel_requested",
+        "tls_established",
+        "tls_failed",
         "upgrade_requested",
         "upgraded",
         "upgrade_refused",

@@ -188,13 +188,16 @@ class Play:
         def seen(what: Seen) -> bool:
             return sum(_is(e, what) for e in self._history.since_index(begun)) >= what.nth
 
+        def dialled() -> bool:
+            return seen(Seen("dialled")) or seen(Seen("dial_lost"))
+
         def abandoned() -> bool:
             hit = {
                 event.connection
                 for event in self._history.of("fault_fired", source="proxy")
                 if event["id"] in {injection.id for injection in injections}
             }
-            return seen(Seen("dialled")) or (bool(hit) and hit <= self._service.left)
+            return dialled() or (bool(hit) and hit <= self._service.left)
 
         match condition:
             case "steady":
@@ -202,7 +205,7 @@ class Play:
             case "exited":
                 return lambda: all(driver.exited for driver in self._drivers)
             case "redialled":
-                return lambda: seen(Seen("dialled"))
+                return dialled
             case "abandoned":
                 return abandoned
             case Seen() as what:

@@ -29,6 +29,8 @@ from random import Random
 from typing import Any, BinaryIO
 
 from squall import __version__, witness
+from squall.backend import Line
+from squall.backends import BACKENDS, EMBEDDED
 from squall.checks import Judged, judge
 from squall.checks.recovery import DataResumes
 from squall.driver import Driver, Ear, InProcessDriver, SubprocessDriver, load_object
@@ -43,6 +45,7 @@ from squall.scenario import Scenario
 from squall.service import Service
 from squall.testbed import Testbed
 from squall.verdict import Outcome, worst
+from squall_proxy import Fault
 
 STEADY_WITHIN = 30.0
 """Seconds that an adapter has for its first steady state. Interpreters start slowly on a busy
@@ -67,6 +70,8 @@ class Setup:
     seed: int = 0
     clock: str = "real"
     folder: Path | None = None
+    proxy: str = EMBEDDED
+    tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Run:
             lag = asyncio.create_task(self._watch_for_lag())
             try:
                 self._announce()
-                if self._offers_enough():
+                if self._offers_enough() and self._line_suffices() and self._venue_suffices():
                     await self._testbed.start()
                     await self._live()
             except SquallError as mendable:
@@ -146,7 +151,15 @@ class Run:
         if self.setup.clock == "real":
             # Adapters compare the venue's timestamps with their own wall clock.
             exchange = replace(exchange, epoch=datetime.now(UTC).timestamp())
-        self._testbed = Testbed(dialect, exchange, self.history, rng)
+        self._backend = BACKENDS[self.setup.proxy](
+            Line(
+                observe=self.history.observer("proxy"),
+                rng=rng,
+                tls=scenario.tls or self.setup.tls,
+                redirect=manifest.redirect,
+            )
+        )
+        self._testbed = Testbed(dialect, exchange, self.history, rng, self._backend)
         self._checks = self.setup.profile.checks(scenario.expect)
         self._service = Service()
         self._unsupported: str | None = None
@@ -169,6 +182,7 @@ class Run:
             squall=__version__,
             profile=self.setup.profile.name,
             clock=self.setup.clock,
+            proxy=self.setup.proxy,
             adapter={
                 "name": manifest.name,
                 "supports": sorted(self._offered()),
@@ -202,18 +216,44 @@ class Run:
             offered |= {"events", *ready.get("commands", ())}
         if not self._in_process and witness.available():
             offered.add("process")
+        if self.manifest.redirect == "http-proxy":
+            offered.add("http-proxy")
         return offered
 
     def _offers_enough(self) -> bool:
         """Whether the adapter has what the scenario needs, as far as can be told by now."""
         missing = self.scenario.needs - self._offered()
         if not self.manifest.declared and not self._service.open:
-            missing &= {"process"}  # the rest it may still say itself, when it is ready
-        if missing and self._unsupported is None:
+            # The rest it may still say itself, when it is ready.
+            missing &= {"process", "http-proxy"}
+        if missing:
             needed = ", ".join(sorted(missing))
-            self._unsupported = f"the adapter does not offer {needed}, which this scenario needs"
-            self._say("unsupported", why=self._unsupported)
+            self._rule_out(f"the adapter does not offer {needed}, which this scenario needs")
         return not missing
+
+    def _line_suffices(self) -> bool:
+        """Whether the backend can do all the faults of the scenario."""
+        for step in self.scenario.steps:
+            if not isinstance(step.action, Fault):
+                continue
+            why = self._backend.lacks(step.action, step.target)
+            if why is not None:
+                self._rule_out(f"the {self.setup.proxy} proxy cannot do {step.do}: {why}")
+                return False
+        return True
+
+    def _venue_suffices(self) -> bool:
+        """Whether all that the scenario asks of the venue makes sense there."""
+        dialect = self._testbed.dialect
+        why = next(filter(None, map(dialect.lacks, self.scenario.asked_of_venue)), None)
+        if why is not None:
+            self._rule_out(f"{dialect.name}: {why}")
+        return why is None
+
+    def _rule_out(self, why: str) -> None:
+        if self._unsupported is None:
+            self._unsupported = why
+            self._say("unsupported", why=why)
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -251,13 +291,20 @@ class Run:
     def _driver(self) -> Driver:
         observe = self.history.observer("adapter")
         ear = Ear(observe, self._testbed.exchange.secrets, self._log)
-        manifest = self.manifest
+        manifest, prefix = self.manifest, self._backend.reach.prefix
         if self._in_process:
             assert manifest.object is not None
+            if prefix:
+                raise AdapterError(
+                    f"--proxy {self.setup.proxy}: the adapter has to be in another network, so it "
+                    "needs a process of its own: give its manifest a 'command'"
+                )
             adapter = load_object(manifest.object, manifest.folder)
             return InProcessDriver(adapter, manifest.object, ear, observe, manifest.grace)
         assert manifest.command is not None
-        return SubprocessDriver(manifest.command, manifest.folder, ear, observe, manifest.grace)
+        return SubprocessDriver(
+            (*prefix, *manifest.command), manifest.folder, ear, observe, manifest.grace
+        )
 
     def _environment(self, number: int) -> dict[str, str]:
         wanted = self.history.of("wanted")[-1]

@@ -16,7 +16,7 @@ healed. Whoever writes scenarios in Python imports all of it from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from squall.channels import ChannelKind, Channels, spell
 from squall.checks import CHECKS, check_named
 from squall.errors import ScenarioError, did_you_mean
-from squall.exchange import DIALECTS, Dialect, Settings
+from squall.exchange import DIALECTS, Dialect, ExchangeFault, Settings
 from squall.steps import (
     Action,
     Condition,
@@ -44,6 +44,7 @@ from squall.steps import (
     repeat,
 )
 from squall.typed_yaml import AtLeast, Matches
+from squall_proxy import TlsFault
 
 __all__ = [
     "Action",
@@ -118,6 +119,9 @@ class Scenario:
     dialect: str | None = field(default=None, metadata={"key": None})
     """The venue that is spoken; None for whichever the adapter speaks."""
 
+    tls: bool = False
+    """The adapter reaches the exchange over TLS (wss://), and is told whom to trust."""
+
     exchange: Settings = field(default_factory=Settings)
     """The venue that is spoken (dialect), and settings of the mock exchange."""
 
@@ -156,6 +160,9 @@ class Scenario:
                 raise ScenarioError(f"{what}: a scenario needs at least one")
         if len(self.steps) > MOST_STEPS:
             raise ScenarioError(f"steps: {len(self.steps)} are too many; {MOST_STEPS} is the limit")
+        for step in self.steps:
+            if isinstance(step.action, TlsFault) and not self.tls:
+                raise ScenarioError(f"steps: {step.do} needs TLS; add `tls: true` to the scenario")
         for name, parameters in self.expect.items():
             _check_expectation(name, parameters)
 
@@ -164,6 +171,20 @@ class Scenario:
         """All that the adapter must support: what is declared, and what the steps imply."""
         implied = {need for step in self.steps for need in step.needs}
         return frozenset(implied.union(self.adapter.needs))
+
+    @property
+    def asked_of_venue(self) -> Iterator[str]:
+        """What the scenario asks of its venue, by name: settings, events, faults and methods."""
+        for setting in fields(Settings):
+            if getattr(self.exchange, setting.name) != setting.default:
+                yield setting.name
+        for step in self.steps:
+            yield from (each.event for each in (step.when, step.until) if isinstance(each, Seen))
+            if isinstance(step.action, ExchangeFault):
+                yield step.action.name
+            method = getattr(step.action, "method", None)
+            if isinstance(method, str):
+                yield method
 
     def wanted(self, dialect: Dialect) -> list[str]:
         """The full names of the channels. Raises `ScenarioError` if the venue has not so many."""
@@ -182,6 +203,7 @@ class Scenario:
             "about": self.about,
             "covers": plain(self.covers),
             "channels": plain(self.channels),
+            "tls": self.tls,
             "exchange": {"dialect": self.dialect, **plain(self.exchange)},
             "adapter": plain(self.adapter),
             "clock": list(self.clocks),

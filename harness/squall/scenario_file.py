@@ -157,7 +157,7 @@ def _step(present: Mapping[str, Entry], node: Node) -> Step:
         said = "at_most limits how long when or until is waited for; there is neither here"
         gather.problems += wrong(timing["at_most"].key, said).problems
     what = gather.attempt(read_fields, action, settings, node, do)
-    readers = {"when": _condition, "until": _condition, "target": _target}
+    readers = {"when": _condition, "until": _condition, "target": read_target}
     when = gather.attempt(read_fields, Step, timing, node, do, readers)
     gather.settle()
     line = node.start_mark.line + 1
@@ -189,7 +189,11 @@ def _condition(node: Node) -> Condition:
     return state
 
 
-def _target(node: Node) -> Target:
+def read_target(node: Node) -> Target:
+    """The connections that a fault is meant for. Raises `Invalid`."""
+    if isinstance(node, MappingNode):
+        target: Target = read(Target, node, "target")
+        return target
     return make(Target, {"which": read(hints(Target)["which"], node, "target")}, node)
 
 

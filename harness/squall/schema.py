@@ -93,7 +93,8 @@ def _timing() -> Schema:
     """What every step may have, once: the steps refer to it."""
     timing = _object(Step)
     target = timing["properties"]["target"]
-    timing["properties"]["target"] = _of(hints(Target)["which"]) | _described(target)
+    either = [_of(hints(Target)["which"]), _object(Target)]
+    timing["properties"]["target"] = {"anyOf": either} | _described(target)
     return timing
 
 

@@ -10,18 +10,26 @@ import asyncio
 import json
 import shlex
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
+
+from yaml.nodes import Node
 
 from squall.errors import NetworkError, ScenarioError, did_you_mean
 from squall.exchange import ExchangeServer, Settings
 from squall.exchange import dialect as dialect_named
 from squall.history import Event
+from squall.scenario_file import read_target
 from squall.suite import loop_factory
 from squall.typed_yaml import build
 from squall.yaml_source import Invalid, compose
-from squall_proxy import FAULTS, Fault, Proxy
+from squall_proxy import FAULTS, Fault, Target
+from squall_proxy.toxiproxy import APIError, ToxiproxyServer, Wish
+
+API_PORT = 8474
+"""Where Toxiproxy's clients look for its API."""
 
 T = TypeVar("T")
 Observe = Callable[..., None]
@@ -50,20 +58,62 @@ def exchange(
     _run(serve())
 
 
-def proxy(upstream: str, listen: str, faults: Sequence[str], say: Say) -> None:
-    """Run the proxy until Ctrl-C. Raises `NetworkError` where its address cannot be had."""
-    there, (host, port) = address(upstream), address(listen)
-    chosen = [fault(text) for text in faults]
+@dataclass(frozen=True)
+class Line:
+    """A proxy that is there from the start: where it leads to, where it listens, its faults."""
+
+    upstream: str | None = None
+    listen: str | None = None
+    faults: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.upstream is None and (self.listen or self.faults):
+            raise NetworkError("a proxy needs --upstream HOST:PORT, too: where does it lead to?")
+
+
+def proxy(line: Line, api: tuple[str, int] | None, say: Say, *, seed: int, version: str) -> None:
+    """Run the proxy until Ctrl-C, with Toxiproxy's API where an address is given for it.
+
+    Raises `NetworkError` where an address cannot be had.
+    """
+    chosen = [fault(text) for text in line.faults]
+    for each in filter(None, (line.upstream, line.listen)):
+        address(each)
 
     async def serve() -> None:
-        relay = Proxy(there, observe=_teller("proxy", say), rng=Random(0))
-        await _listening(relay.start(host, port), host, port)
-        for each in chosen:
-            relay.inject(each)
-        await _until_told_to_stop()
-        await relay.stop()
+        server = ToxiproxyServer(rng=Random(seed), read_fault=fault_and_target, version=version)
+
+        def tell(line: str) -> None:
+            try:
+                say(line)
+            except BrokenPipeError:
+                server.log.listen = _unheard  # who has gone must not end it for the others
+
+        server.log.listen = tell
+        try:
+            if api is not None:
+                await _listening(server.start(*api), *api)
+                host, port = server.address
+                server.log.observe("listening", listener="api", host=host, port=port)
+            if line.upstream is not None:
+                await _stand(server, line.upstream, line.listen or "127.0.0.1:0", chosen)
+            await _until_told_to_stop()
+        finally:
+            await server.stop()
 
     _run(serve())
+
+
+async def _stand(
+    server: ToxiproxyServer, upstream: str, listen: str, faults: Sequence[Fault]
+) -> None:
+    """Make the proxy of the command line, under a name of its own, with its faults."""
+    try:
+        made = await server.proxies.create(Wish("proxy", listen, upstream, websocket=True))
+    except APIError as error:
+        raise _cannot_listen(*address(listen), error.message) from error
+    for each in faults:
+        made.inject(each)
 
 
 def address(text: str) -> tuple[str, int]:
@@ -83,6 +133,26 @@ def fault(text: str) -> Fault:
     if name not in FAULTS:
         raise ScenarioError(f"--fault: unknown fault '{name}'.{did_you_mean(name, FAULTS)}")
     return from_words(FAULTS[name], settings, "--fault", name)
+
+
+def fault_and_target(said: Mapping[str, Any]) -> tuple[Fault, Target]:
+    """What stands in a scenario's step: `{"do": "rst", "target": "newest"}`. Raises ValueError."""
+    name = said.get("do")
+    if not isinstance(name, str):
+        raise ValueError('name the fault, as a scenario does: {"do": "rst"}')
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault '{name}'.{did_you_mean(name, FAULTS)}")
+    settings = {key: value for key, value in said.items() if key not in ("do", "target")}
+    try:
+        made = build(FAULTS[name], _composed(settings), name)
+        return made, read_target(_composed(said.get("target", "all")))
+    except Invalid as invalid:
+        raise ValueError("; ".join(sorted({each.text for each in invalid.problems}))) from None
+
+
+def _composed(value: object) -> Node:
+    """JSON is read as YAML is: there the values have units."""
+    return compose(json.dumps(value, ensure_ascii=False), "is empty")
 
 
 def from_words(cls: type[T], words: Sequence[str], option: str, what: str) -> T:
@@ -109,10 +179,14 @@ async def _listening(start: Awaitable[None], host: str, port: int) -> None:
     try:
         await start
     except OSError as error:
-        raise NetworkError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}. "
-            f"Is something else listening there? Without a port, a free one is taken."
-        ) from error
+        raise _cannot_listen(host, port, error.strerror or str(error)) from error
+
+
+def _cannot_listen(host: str, port: int, why: str) -> NetworkError:
+    return NetworkError(
+        f"cannot listen on {host}:{port}: {why}. "
+        f"Is something else listening there? Port 0 is any free one."
+    )
 
 
 async def _until_told_to_stop() -> None:
@@ -132,6 +206,10 @@ def _teller(source: str, say: Say) -> Observe:
         say(json.dumps(event.as_json(), default=str))
 
     return observe
+
+
+def _unheard(line: str) -> None:
+    """Nobody reads any more."""
 
 
 def _silent(kind: str, connection: int | None = None, /, **detail: Any) -> None:

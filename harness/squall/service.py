@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from squall.history import Event
 
 # Faults of the proxy that end the connection which they hit.
-CUTS = frozenset({"rst", "fin", "truncate", "close"})
+CUTS = frozenset({"rst", "fin", "half_close", "truncate", "close"})
 
 
 class Service:

@@ -19,11 +19,19 @@ from squall.errors import ScenarioError, did_you_mean
 from squall.exchange import EXCHANGE_FAULTS, ExchangeFault
 from squall.kinds import EVENT_KINDS, sources_of
 from squall.typed_yaml import AtLeast, OneOf
-from squall_proxy import FAULTS, Fault, Target
+from squall_proxy import FAULTS, Fault, Target, TunnelRefused
 
 Seconds = Annotated[float, "seconds"]
 Need = Literal[
-    "public", "private", "events", "subscribe", "unsubscribe", "request", "health", "process"
+    "public",
+    "private",
+    "events",
+    "subscribe",
+    "unsubscribe",
+    "request",
+    "health",
+    "process",
+    "http-proxy",
 ]
 
 AT_MOST = 60.0
@@ -176,7 +184,7 @@ class Step:
     """How long `when`, and then `until`, is waited for before the run goes on without."""
 
     target: Target = field(default_factory=Target)
-    """The connections that a fault of the line hits: all, newest, oldest, or a number."""
+    """The connections that a fault of the line hits: all, newest, oldest, a number, or more."""
 
     line: int | None = field(default=None, compare=False, metadata={"key": None})
     """Where it stands in its file."""
@@ -205,6 +213,8 @@ class Step:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What the adapter must offer so that the action is possible."""
+        if isinstance(self.action, TunnelRefused):
+            return ("http-proxy",)
         found: tuple[Need, ...] = getattr(self.action, "needs", ())
         return found
 
@@ -222,7 +232,7 @@ class Step:
         said = {
             "settings": plain(self.action),
             "timing": {name: plain(each) for name, each in timing.items() if each is not None},
-            "target": self.target.which if isinstance(self.action, Fault) else None,
+            "target": self.target.as_json() if isinstance(self.action, Fault) else None,
         }
         return {"do": self.do} | {name: each for name, each in said.items() if each}
 

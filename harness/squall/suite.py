@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from squall.backends import EMBEDDED, check_backend
 from squall.catalogue import word_for
 from squall.errors import AdapterError
 from squall.junit import write_junit
@@ -68,7 +69,8 @@ class Plan:
 
     `seed` goes before the scenarios' own; each repetition adds one to it. `jobs` is how many run
     side by side on the real clock; None leaves it to the number of cores. `options` are the words
-    of a command line that name the adapter, the profile and the clock.
+    of a command line that name the adapter, the profile and the clock. `proxy` names what does
+    harm to the line, and with `tls` every run is over `wss://`.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -81,8 +83,11 @@ class Plan:
     repeat: int = 1
     fail_fast: bool = False
     options: tuple[str, ...] = ()
+    proxy: str = EMBEDDED
+    tls: bool = False
 
     def __post_init__(self) -> None:
+        check_backend(self.proxy, self.clock)
         if self.clock == "virtual" and self.manifest.object is None:
             raise AdapterError(
                 f"{self.manifest.name}: the virtual clock needs an adapter that runs inside this "
@@ -121,7 +126,7 @@ def jobs(plan: Plan) -> list[Job]:
 
 
 def run_suite(plan: Plan, tell: Tell) -> Summary:
-    """Run everything that is planned; `results.json` and `junit.xml` are true at every moment."""
+    """Run everything that is planned; `results.json` and `junit.xml` follow it closely."""
     plan.out.mkdir(parents=True, exist_ok=True)
     suite = _Suite(plan, tell)
     with _interruptions(suite.interrupt):
@@ -175,23 +180,26 @@ def adapter_named(name: str) -> Manifest:
     )
 
 
-def options(adapter: str, profile: str, clock: str) -> tuple[str, ...]:
+def options(
+    adapter: str, profile: str, clock: str, proxy: str = EMBEDDED, *, tls: bool = False
+) -> tuple[str, ...]:
     """The words of a command line that choose these; what is the default is left out."""
     words: list[str] = []
     for word, value, default in (
         ("--adapter", adapter, REFERENCE),
         ("--profile", profile, DEFAULT_PROFILE),
         ("--clock", clock, "real"),
+        ("--proxy", proxy, EMBEDDED),
     ):
         words += [word, value] if value != default else []
-    return tuple(words)
+    return (*words, "--tls") if tls else tuple(words)
 
 
 async def run_job(plan: Plan, job: Job) -> tuple[Case, Result | None]:
     """One run and what it came to; there is no result where it cannot be run at all."""
     if why := unsuitable(job.scenario, plan.manifest, plan.clock):
         return _case(job, Outcome.UNSUPPORTED, why), None
-    setup = Setup(plan.profile, job.seed, plan.clock, plan.out / job.name)
+    setup = Setup(plan.profile, job.seed, plan.clock, plan.out / job.name, plan.proxy, plan.tls)
     result = await Run(job.scenario, plan.manifest, setup).execute()
     known = plan.manifest.expect.get(job.scenario.name)
     return Case.of(result, job.name, known, reproduce(plan, job)), result
@@ -207,6 +215,7 @@ class _Suite:
         self._cases: dict[str, Case] = {}
         self._started = datetime.now().astimezone()
         self._since = time.monotonic()
+        self._next_record = 0.0
         self._interrupted = False
         self._no_more = False
         self._internal_errors = 0
@@ -257,7 +266,7 @@ class _Suite:
         self._cases[job.name] = case
         if self._plan.fail_fast and not case.expected and _bad(case):
             self._no_more = True
-        self._record()
+        self._record_if_cheap()
         self._tell(Ended(case))
 
     def interrupt(self) -> None:
@@ -303,6 +312,16 @@ class _Suite:
                     job, Outcome.UNKNOWN, why, trouble=Trouble.INTERRUPTED
                 )
         return self._record(over=True)
+
+    def _record_if_cheap(self) -> None:
+        """Bring the files up to date, but spend no more than a tenth of the time on it.
+
+        They are written whole each time: after thousands of runs that takes longer than a run.
+        """
+        begun = time.monotonic()
+        if begun >= self._next_record:
+            self._record()
+            self._next_record = begun + 10 * (time.monotonic() - begun)
 
     def _record(self, *, over: bool = False) -> Summary:
         # A suite that is killed leaves the file of its last run behind: interrupted, it says.

@@ -1,37 +1,33 @@
 """One connection through the proxy: two sides, a relay each way, and how it ends.
 
 What ends it travels as what it is: a FIN stays a FIN, half a close stays half a close, a RST
-stays a RST. What the proxy does of its own accord begins in `reset`, `finish` and `say_goodbye`.
+stays a RST. What the proxy does of its own accord begins in `reset`, `finish`, `half_close` and
+`say_goodbye`; why it does so is the business of `Harm`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from squall_proxy import sockets
 from squall_proxy.conversation import Conversation
-from squall_proxy.faults import (
-    Close,
-    CutFault,
-    Fin,
-    Flap,
-    Http,
-    ListenerFault,
-    Refuse,
-    Rst,
-    StreamFault,
-    Truncate,
-)
+from squall_proxy.deflate import Compression
+from squall_proxy.engine import Rule
+from squall_proxy.faults import Ends, Flap, Http, ListenerFault
+from squall_proxy.faults.base import How
 from squall_proxy.frames import FrameTracker, close_frame
+from squall_proxy.harm import Harm, MakeFilter
 from squall_proxy.http1 import HEAD_END, Request, Response, answer, parse_response
 from squall_proxy.injection import Injection, Observe
-from squall_proxy.link import End, Filter
+from squall_proxy.link import Break, End
 from squall_proxy.relay import Relay
 from squall_proxy.side import Side
 from squall_proxy.sockets import Address
+from squall_proxy.status import Status, Traffic
 from squall_proxy.timers import Timer, Timers
 
 # How long the proxy waits for the client's answer to a Close frame, and then for either side's
@@ -45,10 +41,12 @@ class Surroundings:
 
     upstream: Address
     websocket: bool
+    compression: Compression
     observe: Observe
     timers: Timers
     arrived: Callable[[Connection], None]
     dialling_from: Callable[[Connection, Address], None]
+    repair: Callable[[socket.socket], None]
     closed: Callable[[Connection], None]
 
 
@@ -58,164 +56,253 @@ class Connection:
     It gets its number from the proxy when it arrives.
     """
 
+    __slots__ = (
+        "_around",
+        "_closed",
+        "_connecting",
+        "_deferred",
+        "_dialled",
+        "_dialling",
+        "_ended_by",
+        "_harm",
+        "_observe",
+        "_orphan",
+        "_pending",
+        "arrival",
+        "client",
+        "dialled_from",
+        "down",
+        "number",
+        "over",
+        "server",
+        "talk",
+        "timers",
+        "up",
+    )
+
     def __init__(self, around: Surroundings) -> None:
         self.number = 0
+        self.arrival = 0.0
         self.dialled_from: Address | None = None
         self.over = False  # ended by the proxy: nothing is passed on any more
+        self.timers = around.timers
         self.client = Side("client", self)
         self.server = Side("server", self)
+        self.up = Relay(self.client, self.server, self)
+        self.down = Relay(self.server, self.client, self)
+        self.talk: Conversation | None = None
+        if around.websocket:
+            self.talk = Conversation(self.up, self.down, self, around.compression)
         self._around = around
         self._observe = around.observe
-        self._timers = around.timers
-        self._up = self._relay(self.client, self.server)
-        self._down = self._relay(self.server, self.client)
-        self._talk: Conversation | None = None
-        if around.websocket:
-            self._talk = Conversation(self._up, self._down, self._requested, self._answered)
-        self._injections: dict[int, Injection] = {}
-        self._met: Injection | None = None
+        self._harm: Harm | None = None
+        self._deferred: dict[int, tuple[Injection, MakeFilter]] | None = None
         self._dialled = False
         self._dialling: asyncio.Task[None] | None = None  # until the server's side is there
         self._connecting: asyncio.Task[None] | None = None  # while that may be cancelled
-        self._seen: set[str] = set()
         self._ended_by: tuple[str, str] | None = None
-        self._arrival = 0.0
+        self._orphan: Side | None = None  # the one side that a reset of the other has left
         self._closed = False
-        self._pending: dict[str, Timer] = {}
-
-    def _relay(self, source: Side, sink: Side) -> Relay:
-        return Relay(source, sink, self._timers, self._bite, self._notice)
+        self._pending: dict[str, Timer] | None = None
 
     # Faults
 
     @property
+    def harm(self) -> Harm:
+        """What faults do here."""
+        if self._harm is None:
+            self._harm = Harm(self)
+        if self._deferred:
+            self.catch_up()
+        return self._harm
+
+    @property
+    def met(self) -> Injection | None:
+        """The listener's fault that it came up under, while that is in force."""
+        return self._harm.met if self._harm else None
+
+    @property
+    def mute(self) -> bool:
+        """Nothing that the client says now gets an answer, not even a ClientHello."""
+        return self._harm is not None and self._harm.mute
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has carried so far."""
+        came, went = self.client.received, self.server.received
+        return Traffic(
+            from_client=came,
+            to_server=max(0, came - self.up.undelivered),
+            from_server=went,
+            to_client=max(0, went - self.down.undelivered),
+        )
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+        return Status(
+            number=self.number,
+            peer=self.client.peer,
+            seconds=self.timers.now() - self.arrival,
+            traffic=self.traffic,
+            faults=(*(self._harm.faults if self._harm else ()), *(self._deferred or ())),
+        )
+
+    @property
     def held_by_client(self) -> bool:
         """The client has not left it."""
-        return not self.over and "client" not in self._seen
+        return not self.over and not self.client.seen
 
-    def attach(self, injection: Injection, make: Callable[[StreamFault], Filter]) -> None:
-        """Put a stream fault in force here, with a filter of its own for each direction."""
-        fault = injection.fault
-        assert isinstance(fault, StreamFault)
-        self._injections[injection.id] = injection
-        if "client_to_server" in fault.ways():
-            self._up.attach(injection.id, fault, make(fault))
-        if "server_to_client" in fault.ways():
-            self._down.attach(injection.id, fault, make(fault))
+    def attach(self, injection: Injection, make: MakeFilter) -> None:
+        """Put a stream fault in force here, once the connection has come so far."""
+        if injection.deferrable:
+            self._defer(injection, make)
+        else:
+            self.harm.aim(injection, partial(self.harm.attach, injection, make))
+
+    def _defer(self, injection: Injection, make: MakeFilter) -> None:
+        """Attach it when something comes: to thousands of idle connections at once costs time."""
+        if self._deferred is not None:
+            self._deferred[injection.id] = (injection, make)
+            return
+        self._deferred = {injection.id: (injection, make)}
+        self.up.defer()
+        self.down.defer()
+
+    def catch_up(self) -> None:
+        """Attach what was deferred."""
+        deferred, self._deferred = self._deferred, None
+        for injection, make in (deferred or {}).values():
+            self.harm.attach(injection, make)
+        self.up.resume()
+        self.down.resume()
+
+    def has(self, injection: Injection) -> bool:
+        """This stream fault is at work here."""
+        if self._deferred and injection.id in self._deferred:
+            return True
+        return self._harm is not None and self._harm.has(injection)
+
+    def edit(self, injection: Injection, rule: Rule) -> None:
+        """Put a rule on messages in force here, once the connection has come so far."""
+        self.harm.aim(injection, partial(self.harm.edit, injection, rule))
+
+    def tamper(self, injection: Injection) -> None:
+        """Tamper with the upgrade that is to come."""
+        self.harm.tamper(injection)
+
+    def change(self, injection: Injection, make: MakeFilter) -> None:
+        """The fault has other settings now."""
+        if self.has(injection):
+            self.harm.attach(injection, make)
+
+    def strike(self, injection: Injection) -> None:
+        """Cut this connection, once it has come so far and the place for it is there."""
+        self.harm.aim(injection, partial(self.harm.strike, injection))
 
     def meet(self, injection: Injection | None) -> None:
         """Come up, in the way that the listener's fault leaves open."""
-        self._met = injection
-        match injection.fault if injection else None:
-            case Refuse(how=how) if injection:
-                self._cut(injection, self.reset if how == "reset" else self.finish)
-            case Flap(after=after, upgrade=False):
-                self._call("flap", after, self._flap)
+        if injection is not None:
+            self.harm.meet(injection)
         self._dial()
-
-    def strike(self, injection: Injection) -> None:
-        """Cut this connection, now or when the place for it has come."""
-        self._injections[injection.id] = injection
-        match injection.fault:
-            case Rst():
-                self._cut(injection, self.reset)
-            case Fin():
-                self._cut(injection, self.finish)
-            case Close(code, reason) if self._talk:
-                goodbye = partial(self.say_goodbye, code, reason)
-                self._talk.down_frames.at_boundary(
-                    injection.id, partial(self._cut, injection, goodbye)
-                )
-            case Truncate(direction) if self._talk:
-                up = direction == "client_to_server"
-                frames = self._talk.up_frames if up else self._talk.down_frames
-                frames.in_frame(injection.id, partial(self._cut, injection, self.finish))
 
     def release(self, injection: Injection) -> None:
         """The fault is removed: what it held flows on."""
-        if self._injections.pop(injection.id, None) is None and self._met is not injection:
+        deferred = self._deferred
+        if deferred is not None and deferred.pop(injection.id, None) is not None:
+            if not deferred:
+                self.catch_up()
             return
-        if self._talk is not None:
-            self._talk.up_frames.cancel(injection.id)
-            self._talk.down_frames.cancel(injection.id)
-        if self._met is injection:
-            self._met = None
-            self._forget("flap")
-        for relay in (self._up, self._down):
-            relay.detach(injection.id)
-        if self._up.broken or self._down.broken:
-            self.reset()
+        if self._harm is None or not self._harm.release(injection):
+            return
+        if self._harm.dead and not self.held_by_client:
+            self._bury()
         self._dial()
 
-    def _bite(self, number: int) -> None:
-        injection = self._injections.get(number)
-        if injection is not None:
-            injection.bite(self.number)
+    def _bury(self) -> None:
+        """The client has left a connection that a fault keeps dead."""
+        if not self.over:
+            self.harm.let_go()
+            self.finish()
 
-    def _cut(self, injection: Injection, end: Callable[[], None]) -> None:
-        if self.over:
-            return
-        injection.bite(self.number)
-        end()
+    def bitten(self, number: int) -> None:
+        """A filter has changed something."""
+        self.harm.bitten(number)
 
-    def _flap(self) -> None:
-        injection = self._met
-        match injection.fault if injection else None:
-            case Flap(how="close", code=code) if injection and self._talk:
-                goodbye = partial(self.say_goodbye, code)
-                self._talk.down_frames.at_boundary(
-                    injection.id, partial(self._cut, injection, goodbye)
-                )
-            case Flap(how=how) if injection:
-                self._cut(injection, self.reset if how == "rst" else self.finish)
+    def cut_by(self, number: int, how: How) -> None:
+        """A rule on messages ends the connection."""
+        self.harm.cut_by(number, how)
+
+    def broken(self, relay: Relay, stop: Break) -> None:
+        """A filter has ended the stream."""
+        self.harm.broken(relay, stop)
 
     # Coming up
 
     def _dial(self) -> None:
         """Connect to the server, unless something stands in the way."""
-        met = self._met.fault if self._met else None
+        met = self.met.fault if self.met else None
         if isinstance(met, ListenerFault) and not met.dials:
             return
-        if self.over or self._dialled or self._up.swallowing:
+        if self.over or self._dialled:
+            return
+        if self.up.swallowing:
+            self.harm.hold_back()
             return
         if not self.held_by_client:
             # It waited for a server that it no longer wants.
             self.finish()
             return
         self._dialled = True
-        self._dialling = asyncio.get_running_loop().create_task(self._connect())
-        self._connecting = self._dialling
-        self._dialling.add_done_callback(self._connected)
-
-    async def _connect(self) -> None:
         try:
-            sock = await sockets.connect(
-                self._around.upstream, partial(self._around.dialling_from, self)
-            )
+            sock, connected = sockets.dial(self._around.upstream)
         except OSError:
-            self.server.gone = True
-            self.ended(self.server, End.RST)
+            self._server_failed()
             return
-        self._connecting = None
+        # A peer in the same process may accept before the loop goes round, and ask who it is.
+        self._around.dialling_from(self, sock.getsockname()[:2])
+        self._dialling = asyncio.get_running_loop().create_task(self._connect(sock, connected))
+        if not connected:
+            self._connecting = self._dialling
+            self._connecting.add_done_callback(partial(self._gave_up, sock))
+
+    async def _connect(self, sock: socket.socket, connected: bool) -> None:
         loop = asyncio.get_running_loop()
+        if not connected:
+            try:
+                await loop.sock_connect(sock, self._around.upstream)
+            except OSError:
+                self._server_failed()
+                return
+            self._connecting = None
         transport, _ = await loop.create_connection(lambda: self.server, sock=sock)
         # Not before: uvloop takes the socket over at the end of that call only, and would close
         # the file descriptor twice if the transport were closed within it.
         self.server.transport = transport
-        self._up.pump()
+        self._dialling = None
+        self.up.pump()
+        if self.over:
+            self._settle()
 
-    def _connected(self, task: asyncio.Task[None]) -> None:
-        self._dialling = self._connecting = None
-        self._settle()
+    def _gave_up(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        if self.server.transport is None:
+            self._dialling = self._connecting = None
+            sock.close()
+            self._settle()
+
+    def _server_failed(self) -> None:
+        self.server.gone = True
+        self.ended(self.server, End.RST)
 
     def _hang_up(self) -> None:
         """End a dial that is under way, or let its end be one."""
         if self._connecting is not None:
             self._connecting.cancel()
         elif self._dialling is not None:
-            self._up.end(End.RST)
+            self.up.end(End.RST)
 
-    def _requested(self, request: Request) -> None:
+    def requested(self, request: Request) -> None:
+        """The head of a request came, and is about to be passed on."""
         self._observe(
             "upgrade_requested",
             self.number,
@@ -223,7 +310,7 @@ class Connection:
             path=request.path,
             upgrade=request.upgrade,
         )
-        injection = self._met
+        injection = self.met
         match injection.fault if injection else None:
             case Http(status, headers, body, reason) if injection and not self.over:
                 injection.bite(self.number)
@@ -231,21 +318,22 @@ class Connection:
 
     def _reply(self, request: Request, reply: bytes) -> None:
         """Answer in the server's stead, and end the connection."""
-        self._up.close_input()
-        self._down.insert(reply)
+        self.up.close_input()
+        self.down.insert(reply)
         response = parse_response(reply.partition(HEAD_END)[0], request.method)
         if request.upgrade and response is not None:
-            self._down.mark(partial(self._refused, response, "proxy"))
+            self.down.mark(partial(self._refused, response, "proxy"))
         self.finish()
 
-    def _answered(self, response: Response) -> None:
+    def answered(self, response: Response) -> None:
+        """The head of the answer was passed on."""
         if not response.upgraded:
             self._refused(response, "exchange")
             return
         self._observe("upgraded", self.number)
-        match self._met.fault if self._met else None:
+        match self.met.fault if self.met else None:
             case Flap(after=after):
-                self._call("flap", after, self._flap)
+                self.harm.flap_in(after)
 
     def _refused(self, response: Response, by: str) -> None:
         self._observe(
@@ -258,22 +346,38 @@ class Connection:
 
     # Coming down
 
-    def reset(self) -> None:
-        """End both sides by RST, now; what is in flight is lost."""
+    def reset(self, side: Ends = "both") -> None:
+        """End both sides by RST, now, or leave one of them alone; what is in flight is lost."""
         self._take_over(End.RST)
-        for side in (self.client, self.server):
-            side.reset()
-        for relay in (self._up, self._down):
+        if side != "both":
+            self._orphan = self.server if side == "client" else self.client
+        for each in (self.client, self.server):
+            if each is not self._orphan:
+                each.reset()
+        for relay in (self.up, self.down):
             relay.drop()
         self._hang_up()
         self._settle()
+
+    def vanish(self) -> None:
+        """End the client's side without a word to it, and the server's by RST."""
+        sock = self.client.transport and self.client.transport.get_extra_info("socket")
+        if sock:
+            self._around.repair(sock)
+        self.reset()
+
+    def half_close(self, side: Side) -> None:
+        """Send one side a FIN behind what is in flight, and no more; the other way stays open."""
+        if self._ended_by is None:
+            self._ended_by = ("proxy", End.FIN.value)
+        (self.down if side is self.client else self.up).end(End.FIN)
 
     def finish(self) -> None:
         """End both sides by FIN, behind what is in flight."""
         if self.over:
             return
         self._take_over(End.FIN)
-        for relay in (self._up, self._down):
+        for relay in (self.up, self.down):
             relay.end(End.FIN)
         for side in (self.client, self.server):
             if side.told:
@@ -286,21 +390,21 @@ class Connection:
         It is the server's part to close first (RFC 6455 §7.1.1), but not before the client's
         Close frame has come.
         """
-        if self.over or self._talk is None:
+        if self.over or self.talk is None:
             return
         self._take_over(End.FIN)
-        self._down.close_input()
-        self._down.insert(close_frame(code, reason))
-        self._up.end(End.FIN)
-        self._up.close_input(partial(self._await_answer, self._talk.up_frames.tracker))
+        self.down.close_input()
+        self.down.insert(close_frame(code, reason))
+        self.up.end(End.FIN)
+        self.up.close_input(partial(self._await_answer, self.talk.up_frames.tracker))
         self._call("goodbye", CLOSE_TIMEOUT, self._leave)
-        if "client" in self._seen:
+        if self.client.seen:
             self._leave()
 
     def shutdown(self) -> None:
         """End both sides as soon as what was written has left."""
         self._take_over(End.FIN)
-        for relay in (self._up, self._down):
+        for relay in (self.up, self.down):
             relay.drop()
         for side in (self.client, self.server):
             side.close()
@@ -317,53 +421,57 @@ class Connection:
         self.over = True
         if self._ended_by is None:
             self._ended_by = ("proxy", how.value)
-        self._forget("flap")
-        self._settle_cuts()
+        if self._harm is not None:
+            self._harm.settle()
+        if self.talk is not None:
+            self.talk.stop()
 
     def _await_answer(self, frames: FrameTracker, data: bytes) -> None:
-        self._up.discarded += len(data)
+        self.up.discarded += len(data)
         frames.feed(data)
         if frames.closed:
             self._leave()
 
     def _leave(self) -> None:
         self._forget("goodbye")
-        self._down.end(End.FIN)
+        self.down.end(End.FIN)
 
     def _linger(self, side: Side) -> None:
         self._call(side.name, CLOSE_TIMEOUT, side.abort)
-
-    def _settle_cuts(self) -> None:
-        for injection in tuple(self._injections.values()):
-            if isinstance(injection.fault, CutFault):
-                injection.through(self.number)
 
     def _settle(self) -> None:
         """Say that the connection is gone, once both sockets are."""
         if self._closed or not self.client.gone or self._dialling or self.server.there:
             return
         self._closed = True
-        for name in tuple(self._pending):
-            self._forget(name)
-        self._settle_cuts()
+        if self._pending:
+            for name in tuple(self._pending):
+                self._forget(name)
+        if self._harm is not None:
+            self._harm.settle()
+            self._harm.forget()
+        if self.talk is not None:
+            self.talk.stop()
         by, how = self._ended_by or ("proxy", End.FIN.value)
         self._observe(
             "closed",
             self.number,
             by=by,
             how=how,
-            to_server_bytes=max(0, self.client.received - self._up.undelivered),
-            to_client_bytes=max(0, self.server.received - self._down.undelivered),
-            seconds=self._timers.now() - self._arrival,
+            to_server_bytes=max(0, self.client.received - self.up.undelivered),
+            to_client_bytes=max(0, self.server.received - self.down.undelivered),
+            seconds=self.timers.now() - self.arrival,
         )
         self._around.closed(self)
 
     def _call(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
         self._forget(name)
-        self._pending[name] = self._timers.after(seconds, callback)
+        if self._pending is None:
+            self._pending = {}
+        self._pending[name] = self.timers.after(seconds, callback)
 
     def _forget(self, name: str) -> None:
-        timer = self._pending.pop(name, None)
+        timer = self._pending.pop(name, None) if self._pending else None
         if timer is not None:
             timer.cancel()
 
@@ -373,25 +481,35 @@ class Connection:
         """The client has come; the server's side is there when the dial is done."""
         if side is self.client:
             side.transport = transport
-            self._arrival = self._timers.now()
+            self.arrival = self.timers.now()
             self._around.arrived(self)
-            self._down.pump()
+            self.down.route()
 
     def ended(self, side: Side, how: End) -> None:
         """Pass the end on, as it is, behind the bytes before it."""
-        self._notice(side, how)
-        if not self.over:
-            (self._up if side is self.client else self._down).end(how)
-        elif side is self.client and "goodbye" in self._pending:
+        self.noticed(side, how)
+        dead = self._harm is not None and self._harm.dead
+        if not self.over and dead and side is self.client:
+            self._bury() if how is End.FIN else self.reset()
+        elif not self.over:
+            relay = self.up if side is self.client else self.down
+            if self.talk is not None and how is End.FIN:
+                self.talk.end(relay)
+            else:
+                relay.end(how)
+        elif side is self._orphan:
+            side.close()
+        elif side is self.client and self._pending and "goodbye" in self._pending:
             self._leave()
 
-    def _notice(self, side: Side, how: End) -> None:
-        if side.name in self._seen:
+    def noticed(self, side: Side, how: End) -> None:
+        """Its peer has left, seen for the first time perhaps."""
+        if side.seen:
             return
-        self._seen.add(side.name)
+        side.seen = True
         if self._ended_by is None:
             self._ended_by = (side.name, how.value)
-        self._observe(f"{side.name}_closed", self.number, how=how.value)
+        self._observe(side.closed, self.number, how=how.value)
 
     def told(self, side: Side) -> None:
         """A peer that the proxy ends has so long to end its half."""
@@ -400,5 +518,5 @@ class Connection:
 
     def lost(self, side: Side) -> None:
         """What was on its way there is lost."""
-        (self._down if side is self.client else self._up).drop()
+        (self.down if side is self.client else self.up).drop()
         self._settle()

@@ -1,12 +1,13 @@
 """WebSocket frames, as far as a relay must know them: where they begin and end.
 
-Only headers are read (RFC 6455 §5.2); payloads are passed over, neither unmasked nor inflated,
-and the bytes themselves stay as they are.
+To follow a stream only headers are read (RFC 6455 §5.2); payloads are passed over, neither
+unmasked nor inflated, and the bytes themselves stay as they are.
 """
 
 from __future__ import annotations
 
-CLOSE = 0x8
+CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
+CLOSE, PING, PONG = 0x8, 0x9, 0xA
 
 _LONGEST_HEADER = 14
 _LONGEST_REASON = 123  # a control frame's payload is at most 125 bytes (RFC 6455 §5.5)
@@ -34,10 +35,11 @@ def frame_size(data: bytes, start: int = 0) -> int:
 class FrameTracker:
     """Follows a stream of frames and knows whether it stands between two of them."""
 
-    __slots__ = ("_left", "_start", "opcode")
+    __slots__ = ("_left", "_start", "in_message", "opcode")
 
     def __init__(self) -> None:
         self.opcode = -1
+        self.in_message = False  # a fragment went by, and the last one has not begun (§5.4)
         self._left = 0
         self._start = b""
 
@@ -45,6 +47,11 @@ class FrameTracker:
     def at_boundary(self) -> bool:
         """The last frame is complete and the next has not begun."""
         return not self._left and not self._start
+
+    @property
+    def under_way(self) -> tuple[int, bytes]:
+        """What is missing from the last frame, or what went by of the header of the next."""
+        return self._left, self._start
 
     @property
     def closed(self) -> bool:
@@ -64,7 +71,10 @@ class FrameTracker:
                 self._start = data[position:]
                 self._left = 0
                 return
-            self.opcode = data[position] & 0x0F
+            first = data[position]
+            self.opcode = first & 0x0F
+            if not first & 0x08:
+                self.in_message = first < 0x80
             position += size
         self._left = position - end
 
@@ -107,6 +117,42 @@ class Truncation:
         return piece, self._passed == self._half
 
 
+def masked(payload: bytes, key: bytes) -> bytes:
+    """The payload under this masking key, or from under it: it is its own inverse (§5.3)."""
+    size = len(payload)
+    pad = (key * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(size, "big")
+
+
+def frame(
+    opcode: int, payload: bytes, *, fin: bool = True, key: bytes | None = None, rsv: int = 0
+) -> bytes:
+    """A frame as it stands on the wire (RFC 6455 §5.2); nothing is forbidden here."""
+    size, bit = len(payload), 0x80 if key is not None else 0
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    if size < 126:
+        header = bytes((first, bit | size))
+    elif size < 1 << 16:
+        header = bytes((first, bit | 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((first, bit | 127)) + size.to_bytes(8, "big")
+    if key is None:
+        return header + payload
+    return header + key + (masked(payload, key) if any(key) else payload)
+
+
+def close_payload(code: int | None, reason: str = "") -> bytes:
+    """What stands in a Close frame; without a code, nothing."""
+    if code is None:
+        return b""
+    if not 0 <= code <= 0xFFFF:
+        raise ValueError(f"close code {code} is no number of 16 bits")
+    text = reason.encode()
+    if len(text) > _LONGEST_REASON:
+        raise ValueError(f"close reason has {len(text)} bytes; {_LONGEST_REASON} fit in a frame")
+    return code.to_bytes(2, "big") + text
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """A server's Close frame (RFC 6455 §5.5.1), with any code that can stand in one."""
     if code in _RESERVED_CODES:
@@ -114,9 +160,4 @@ def close_frame(code: int, reason: str = "") -> bytes:
             f"close code {code} means '{_RESERVED_CODES[code]}' and is never sent"
             " (RFC 6455 §7.4.1); to end a connection without a Close frame, use `fin`"
         )
-    if not 0 <= code <= 0xFFFF:
-        raise ValueError(f"close code {code} is no number of 16 bits")
-    text = reason.encode()
-    if len(text) > _LONGEST_REASON:
-        raise ValueError(f"close reason has {len(text)} bytes; {_LONGEST_REASON} fit in a frame")
-    return bytes((0x80 | CLOSE, 2 + len(text))) + code.to_bytes(2, "big") + text
+    return frame(CLOSE, close_payload(code, reason))

@@ -1,7 +1,8 @@
 """HTTP/1.1, as far as a relay must know it: heads, and how much body follows them (RFC 9112).
 
-A reader splits one direction into its original bytes and the heads found among them. What turns
-out to be no HTTP is passed through without a further look.
+A reader splits one direction into its original bytes and the heads found among them. A head
+comes in one piece, so that it can be rewritten; what turns out to be no HTTP is passed through
+without a further look.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Generic, TypeVar
 
 HEAD_LIMIT = 16 * 1024
 HEAD_END = b"\r\n\r\n"
+EXTENSIONS = "Sec-WebSocket-Extensions"
 
 # Lengths of bodies whose end is found otherwise than by counting (RFC 9112 §6.3).
 CHUNKED = -1
@@ -33,6 +35,7 @@ class Request:
     path: str
     upgrade: bool
     body: int
+    extensions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Response:
     status: int
     retry_after: float | None
     body: int
+    extensions: str = ""
 
     @property
     def upgraded(self) -> bool:
@@ -83,8 +87,15 @@ class HeadReader(Generic[Head]):
         """What follows is not HTTP."""
         self._opaque = True
 
+    def flush(self) -> bytes:
+        """What of a head has come in so far; there will be no more of it."""
+        if self._stop != HEAD_END:
+            return b""
+        text, self._text = self._text, b""
+        return text
+
     def feed(self, data: bytes) -> Iterator[tuple[bytes, Head | None]]:
-        """These bytes in pieces, unchanged; with the piece that completes a head, the head."""
+        """These bytes in pieces, unchanged; with the piece that is a head, the head."""
         while data:
             if self._opaque:
                 yield data, None
@@ -96,18 +107,25 @@ class HeadReader(Generic[Head]):
                 continue
             before = len(self._text)
             self._text += data
+            in_head = self._stop == HEAD_END
             found = self._text.find(self._stop)
             if found < 0:
-                # A head begins with a method or "HTTP"; TLS, for one, begins with no letter.
-                odd = self._stop == HEAD_END and not self._text[:1].isalpha()
-                if odd or len(self._text) > HEAD_LIMIT:
+                if len(self._text) > HEAD_LIMIT or (in_head and self._is_odd(self._text)):
+                    data = self.flush() or data
                     self.give_up()
-                yield data, None
+                if self._opaque or not in_head:
+                    yield data, None
                 return
             size = found + len(self._stop)
             text, self._text = self._text[:size], b""
             piece, data = data[: size - before], data[size - before :]
-            yield piece, self._complete(text)
+            yield text if in_head else piece, self._complete(text)
+
+    def _is_odd(self, text: bytes) -> bool:
+        """Whether this is no beginning of a head: it says so in its first letter, or line."""
+        first, end, _ = text.partition(b"\n")
+        # A head begins with a method or "HTTP"; TLS, for one, begins with no letter.
+        return not text[:1].isalpha() or (bool(end) and self._parse(first) is None)
 
     def _expect(self, stop: bytes, complete: Callable[[bytes], Head | None]) -> None:
         self._text, self._stop, self._complete = b"", stop, complete
@@ -146,7 +164,8 @@ def parse_request(text: bytes) -> Request | None:
         return None
     method, path = line.groups()
     upgrade = method == "GET" and "websocket" in fields.get("upgrade", "").lower()
-    return Request(method, path, upgrade, _body_size(fields, otherwise=0))
+    extensions = fields.get(EXTENSIONS.lower(), "")
+    return Request(method, path, upgrade, _body_size(fields, otherwise=0), extensions)
 
 
 def parse_response(text: bytes, method: str) -> Response | None:
@@ -162,7 +181,22 @@ def parse_response(text: bytes, method: str) -> Response | None:
         status,
         retry_after=float(after) if after.isascii() and after.isdigit() else None,
         body=0 if bodiless else _body_size(fields, otherwise=UNTIL_CLOSE),
+        extensions=fields.get(EXTENSIONS.lower(), ""),
     )
+
+
+def with_field(head: bytes, name: str, value: str) -> bytes:
+    """The head with this field, in place of any others of the name; an empty value removes it."""
+    first, *lines = head.removesuffix(HEAD_END).split(b"\r\n")
+    kept = [line for line in lines if line.partition(b":")[0].strip().lower() != _lower(name)]
+    if value:
+        index = next((i for i, line in enumerate(lines) if line not in kept), len(kept))
+        kept.insert(index, f"{name}: {value}".encode("latin-1"))
+    return b"\r\n".join((first, *kept)) + HEAD_END
+
+
+def _lower(name: str) -> bytes:
+    return name.lower().encode()
 
 
 def _split(text: bytes) -> tuple[str, dict[str, str]]:

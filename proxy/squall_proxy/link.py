@@ -1,10 +1,10 @@
 """One direction of a connection as a queue: bytes in flight, in order, and the filters on them.
 
 A fault on a stream of bytes is a function from a chunk to chunks. It may move `due`, the time
-before which a chunk must not leave, or cut it into smaller ones, and nothing else: what arrived
-stays in the queue as it arrived until it has left. So changing faults is an assignment, and no
-change can lose a byte or let one overtake another. There is no I/O and no clock here; `now` is
-an argument.
+before which a chunk must not leave, cut it into smaller ones, leave bytes out, or put an end
+where bytes were: the stream breaks there. What arrived stays in the queue as it arrived until it
+has left. So changing faults is an assignment, and no change can lose a byte that no fault took,
+or let one overtake another. There is no I/O and no clock here; `now` is an argument.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ class End(Enum):
 
 
 class Chunk(NamedTuple):
-    """Bytes, or the end of the stream, that may leave from `due` on; infinity holds them."""
+    """Bytes, or the end of the stream, that may leave from `due` on; infinity holds them.
+
+    `offset` says where in the stream they stand. A filter that counts must go by it: after a
+    change of faults it sees again what it saw before and what has not left yet.
+    """
 
     data: bytes | End
     due: float
+    offset: int = 0
+
+
+class Break(NamedTuple):
+    """The filter of the fault `number` has ended the stream here."""
+
+    number: int
+    how: End
 
 
 Filter = Callable[[Chunk], Iterable[Chunk]]
@@ -42,14 +54,29 @@ class Link:
     pieces never stands in memory as a million pieces.
     """
 
-    __slots__ = ("_bitten", "_filters", "_next", "_pieces", "_queue", "_sent", "bites", "held")
+    __slots__ = (
+        "_bitten",
+        "_breaker",
+        "_filters",
+        "_next",
+        "_offset",
+        "_pieces",
+        "_queue",
+        "_sent",
+        "bites",
+        "held",
+        "lost",
+    )
 
     def __init__(self) -> None:
         self.held = 0
+        self.lost = 0  # bytes that filters left out
         self.bites: list[int] = []
         self._queue: deque[tuple[float, Payload]] = deque()
         self._filters: tuple[tuple[int, Filter], ...] = ()
         self._bitten: set[int] = set()
+        self._breaker = 0
+        self._offset = 0
         self._forget_head()
 
     def _forget_head(self) -> None:
@@ -61,6 +88,11 @@ class Link:
     def empty(self) -> bool:
         """Nothing is in flight."""
         return not self._queue
+
+    @property
+    def filtered(self) -> bool:
+        """Filters say what leaves when."""
+        return bool(self._filters)
 
     @property
     def clear(self) -> bool:
@@ -75,34 +107,46 @@ class Link:
             self.held += len(payload)
         self._queue.append((now, payload))
 
+    def take(self) -> Payload:
+        """The head of a queue that is not empty, where there are no filters."""
+        _, payload = self._queue.popleft()
+        if isinstance(payload, bytes):
+            size = len(payload)
+            self.held -= size
+            self._offset += size
+        self._next = self._pieces = None
+        return payload
+
     def due(self) -> float | None:
-        """When the next piece may leave, or None where the queue is empty."""
-        if not self._queue:
-            return None
-        if self._next is None:
+        """When the next piece may leave, or None where nothing is left."""
+        while self._next is None:
+            if not self._queue:
+                return None
             if self._pieces is None:
                 self._pieces = self._filtered(*self._queue[0])
-            self._next = next(self._pieces)
+            self._next = next(self._pieces, None)
+            if self._next is None:
+                self._finish_head()
         return self._next.due
 
-    def pop(self, now: float) -> Payload | None:
+    def pop(self, now: float) -> Payload | Break | None:
         """The next piece that may leave by now, or None."""
         due = self.due()
         if due is None or due > now:
             return None
-        payload = self._queue[0][1]
-        if isinstance(payload, bytes):
-            assert self._next is not None
-            piece, self._next = self._next.data, None
-            assert isinstance(piece, bytes)
-            self._sent += len(piece)
-            self.held -= len(piece)
-            if self._sent < len(payload):
-                return piece
-            payload = piece
-        self._queue.popleft()
-        self._forget_head()
-        return payload
+        assert self._next is not None
+        payload, piece = self._queue[0][1], self._next.data
+        if not isinstance(payload, bytes):
+            self._finish_head()
+            return payload
+        self._next = None
+        if isinstance(piece, End):
+            return Break(self._breaker, piece)
+        size = len(piece)
+        self._sent += size
+        self._offset += size
+        self.held -= size
+        return piece
 
     def set_filters(self, filters: Iterable[tuple[int, Filter]]) -> None:
         """Let these filters, each under the number of its fault, act from now on.
@@ -123,18 +167,54 @@ class Link:
         self._forget_head()
         return dropped
 
+    def _finish_head(self) -> None:
+        """The head of the queue has left; what of it has not was left out."""
+        _, payload = self._queue.popleft()
+        if isinstance(payload, bytes):
+            missing = len(payload) - self._sent
+            self.lost += missing
+            self.held -= missing
+            self._offset += missing
+        self._forget_head()
+
     def _filtered(self, arrived: float, payload: Payload) -> Iterator[Chunk]:
         if not isinstance(payload, bytes | End):
             return iter((Chunk(b"", arrived),))
-        chunks = iter((Chunk(payload, arrived),))
-        for number, apply in self._filters:
-            chunks = self._through(number, apply, chunks)
-        return chunks
+        chunk = Chunk(payload, arrived, self._offset)
+        for at, (number, apply) in enumerate(self._filters):
+            pieces = apply(chunk)
+            # Most chunks stay whole, and then need no generator.
+            if not isinstance(pieces, tuple) or len(pieces) != 1:
+                chunks = self._seen(number, chunk, pieces)
+                for number, apply in self._filters[at + 1 :]:
+                    chunks = self._through(number, apply, chunks)
+                return chunks
+            if pieces[0] is not chunk:
+                self._compare(number, chunk, pieces[0])
+                chunk = pieces[0]
+        return iter((chunk,))
 
-    def _through(self, number: int, apply: Filter, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def _through(self, number: int, apply: Filter, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:
-            for piece in apply(chunk):
-                if number not in self._bitten and piece != chunk:
-                    self._bitten.add(number)
-                    self.bites.append(number)
-                yield piece
+            yield from self._seen(number, chunk, apply(chunk))
+
+    def _seen(self, number: int, chunk: Chunk, pieces: Iterable[Chunk]) -> Iterator[Chunk]:
+        none = True
+        for piece in pieces:
+            none = False
+            self._compare(number, chunk, piece)
+            yield piece
+        if none:
+            self._bite(number)
+
+    def _compare(self, number: int, chunk: Chunk, piece: Chunk) -> None:
+        """See what the fault has made of the chunk."""
+        if piece != chunk:
+            self._bite(number)
+            if isinstance(piece.data, End) and not isinstance(chunk.data, End):
+                self._breaker = number
+
+    def _bite(self, number: int) -> None:
+        if number not in self._bitten:
+            self._bitten.add(number)
+            self.bites.append(number)

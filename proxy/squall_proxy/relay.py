@@ -7,13 +7,16 @@ the transport of `sink`. Otherwise it goes through a `Link`, which says what may
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 from squall_proxy.faults import StreamFault
-from squall_proxy.link import End, Filter, Link, Mark, Payload
+from squall_proxy.link import Break, End, Filter, Link, Mark, Payload
 from squall_proxy.side import Feed, Side
 from squall_proxy.sockets import unread_end
 from squall_proxy.timers import Timer, Timers
+
+# A look at a member of an enumeration costs as much as a call.
+_FIN, _RST = End.FIN, End.RST
 
 # Held bytes at which a fault that must read on begins to discard.
 HOLD_LIMIT = 1024 * 1024
@@ -22,23 +25,45 @@ HOLD_LIMIT = 1024 * 1024
 _LOOK_EVERY = 0.25
 
 
+class Owner(Protocol):
+    """Who is told what faults do here."""
+
+    @property
+    def timers(self) -> Timers:
+        """The loop's timers."""
+
+    def bitten(self, number: int) -> None:
+        """The fault of this number has changed something."""
+
+    def broken(self, relay: Relay, stop: Break) -> None:
+        """A fault has ended the stream; what followed is still in flight."""
+
+    def catch_up(self) -> None:
+        """Attach the faults that were deferred."""
+
+    def noticed(self, side: Side, how: End) -> None:
+        """The peer of a side that is not read has left."""
+
+
 class Relay:
     """From `source` to `sink`: a stage that looks at the bytes, then faults, then the socket."""
 
     __slots__ = (
-        "_bitten",
         "_capacity",
         "_closed",
         "_ended",
         "_faults",
         "_link",
         "_look",
-        "_noticed",
+        "_owner",
         "_stage",
         "_timer",
-        "_timers",
+        "_watch",
+        "clogged",
+        "deferred",
         "discarded",
         "forward",
+        "heard",
         "overflowed",
         "sink",
         "source",
@@ -46,39 +71,36 @@ class Relay:
         "swallowing",
     )
 
-    def __init__(
-        self,
-        source: Side,
-        sink: Side,
-        timers: Timers,
-        bitten: Callable[[int], None],
-        noticed: Callable[[Side, End], None],
-    ) -> None:
+    def __init__(self, source: Side, sink: Side, owner: Owner) -> None:
         self.source = source
         self.sink = sink
         self.forward: Feed = self._hold
+        self.deferred = False  # faults will be attached as soon as there is something to do
         self.discarded = 0
+        self.heard = -math.inf  # when bytes last came in, while a fault is in force
         self.stalled = False
         self.swallowing = False
         self.overflowed = False
+        self.clogged = False  # a stage holds as much as it may
         self._capacity = StreamFault.capacity
-        self._timers = timers
-        self._bitten = bitten
-        self._noticed = noticed
-        self._link = Link()
-        self._faults: dict[int, tuple[StreamFault, Filter]] = {}
+        self._owner = owner
+        # Most connections live without a fault: what only those need is made when one comes.
+        self._link: Link | None = None
+        self._faults: dict[int, tuple[StreamFault, Filter]] | None = None
         self._stage: Feed | None = None
+        self._watch: Feed | None = None
         self._closed = False
         self._ended: End | None = None
         self._timer: Timer | None = None
         self._look: Timer | None = None
-        sink.on_flow = self.pump
-        source.write = self._hold
+        sink.inflow = self
+        source.write = self.forward
 
     @property
     def undelivered(self) -> int:
         """Bytes that came in and did not go out."""
-        return self.discarded + self._link.held
+        link = self._link
+        return self.discarded + (link.held + link.lost if link else 0)
 
     @property
     def broken(self) -> bool:
@@ -88,38 +110,85 @@ class Relay:
     def set_stage(self, stage: Feed | None) -> None:
         """Let `stage` see the bytes first; it passes them to `forward`."""
         self._stage = stage
-        self._route()
+        self.route()
+
+    def set_watch(self, watch: Feed | None) -> None:
+        """Let `watch` see the bytes even before the stage; it passes them to `enter`."""
+        self._watch = watch
+        self.route()
+
+    def set_clogged(self, clogged: bool) -> None:
+        """Let the sender wait while the stage holds as much as it may."""
+        if clogged != self.clogged:
+            self.clogged = clogged
+            self._regulate()
+
+    def defer(self) -> None:
+        """Let the owner catch up before anything passes."""
+        self.deferred = True
+        if not self._closed:
+            self.forward = self._hold
+            self.source.write = self._watch or self._stage or self.forward
+
+    def resume(self) -> None:
+        """The owner has caught up."""
+        self.deferred = False
+        if self._faults:
+            self._refilter()
+        else:
+            self.route()
+
+    def enter(self, data: bytes) -> None:
+        """Pass bytes on as if there were no watch."""
+        if self._closed:
+            self.source.write(data)
+        else:
+            (self._stage or self.forward)(data)
 
     def attach(self, number: int, fault: StreamFault, apply: Filter) -> None:
-        """Put this fault in force, behind those that are."""
+        """Put this fault in force, behind those that are, or in the place that it has already."""
+        if self._faults is None:
+            self._faults = {}
         self._faults[number] = (fault, apply)
-        self._refilter()
+        if not self.deferred:
+            self._refilter()
 
     def detach(self, number: int) -> None:
         """Remove the fault; what it held flows on."""
-        if self._faults.pop(number, None) is not None:
+        if self._faults and self._faults.pop(number, None) is not None:
             self._refilter()
 
     def _refilter(self) -> None:
-        faults = [fault for fault, _ in self._faults.values()]
-        self.stalled = any(fault.stops_reading for fault in faults)
-        self.swallowing = any(fault.swallows for fault in faults)
-        self._capacity = max((fault.capacity for fault in faults), default=StreamFault.capacity)
-        self._link.set_filters((number, apply) for number, (_, apply) in self._faults.items())
+        faults = self._faults or {}
+        self.stalled = self.swallowing = False
+        self._capacity = StreamFault.capacity
+        for fault, _ in faults.values():
+            self.stalled |= fault.stops_reading
+            self.swallowing |= fault.swallows
+            self._capacity = max(self._capacity, fault.capacity)
+        self._queue().set_filters([(number, apply) for number, (_, apply) in faults.items()])
         if not self.broken:
             self.pump()
+
+    def _queue(self) -> Link:
+        if self._link is None:
+            self._link = Link()
+        return self._link
+
+    def _put(self, payload: Payload) -> None:
+        self._queue().put(payload, self._owner.timers.now())
 
     def mark(self, call: Mark) -> None:
         """Call back once all that was passed on so far has left."""
         if self._direct:
             call()
         else:
-            self._link.put(call, self._timers.now())
+            self._put(call)
             self.pump()
 
     def insert(self, data: bytes) -> None:
         """Put bytes of the proxy's own into the stream."""
-        self._link.put(data, self._timers.now())
+        self._put(data)
         self.pump()
 
     def close_input(self, feed: Feed | None = None) -> None:
@@ -130,7 +199,7 @@ class Relay:
 
     def end(self, how: End) -> None:
         """End the stream behind all that is in flight."""
-        if self._ended is None or (self._ended, how) == (End.FIN, End.RST):
+        if self._ended is None or (self._ended is _FIN and how is _RST):
             self._ended = how
             direct = self._direct
             if not self._closed:
@@ -138,75 +207,94 @@ class Relay:
             if direct:
                 self._deliver(how)
             else:
-                self._link.put(how, self._timers.now())
+                self._put(how)
                 self.pump()
 
     def drop(self) -> None:
         """Forget what is in flight: there is nobody to get it, or nobody may."""
         if not self._closed:
             self.close_input()
-        if not self._link.empty:
+        if self._link is None or self._link.empty:
+            self._regulate()
+        else:
             self.discarded += self._link.drop()
-        self.pump()
+            self.pump()
 
     def pump(self) -> None:
         """Pass on what may leave by now, and see to it that the rest follows."""
-        if not self._link.empty:
-            self._pass_on()
-        elif self._timer is not None:
-            self._arm()
-        self._route()
+        if self.deferred:
+            self._owner.catch_up()
+        link = self._link
+        if link is not None:
+            if link.filtered and not link.empty:
+                self._pass_on(link)
+            else:
+                self._drain(link)
+        self.route()
         self._regulate()
 
-    def _pass_on(self) -> None:
-        sink, link = self.sink, self._link
+    def _drain(self, link: Link) -> None:
+        """Nothing holds back what is in flight but the sink."""
+        if self._timer is not None:
+            self._arm(None)
+        sink = self.sink
+        while not link.empty and sink.there and (not sink.blocked or self._ended is _RST):
+            self._deliver(link.take())
+
+    def _pass_on(self, link: Link) -> None:
+        sink, now = self.sink, self._owner.timers.now
         # A sender that is gone has no patience with a receiver that does not read.
-        while sink.there and not (sink.blocked and self._ended is not End.RST):
-            payload = link.pop(self._timers.now())
+        while sink.there and (not sink.blocked or self._ended is _RST):
+            payload = link.pop(now())
             if payload is None:
                 break
             self._deliver(payload)
-        link.due()  # even where nothing can leave, the filters see what came
+        due = link.due()  # even where nothing can leave, the filters see what came
         if link.bites:
             bites, link.bites = link.bites, []
             for number in bites:
-                self._bitten(number)
-        self._arm()
+                self._owner.bitten(number)
+        self._arm(due)
 
-    def _deliver(self, payload: Payload) -> None:
+    def _deliver(self, payload: Payload | Break) -> None:
         if isinstance(payload, bytes):
             transport = self.sink.transport
             if transport is not None and not transport.is_closing():
                 transport.write(payload)
-        elif payload is End.FIN:
-            self.sink.finish()
-        elif payload is End.RST:
-            self.sink.reset()
+        elif isinstance(payload, End):
+            if payload is _FIN:
+                self.sink.finish()
+            else:
+                self.sink.reset()
+        elif isinstance(payload, Break):
+            self._owner.broken(self, payload)
         else:
             payload()
 
     def _hold(self, data: bytes) -> None:
-        if self.swallowing and self._link.held + len(data) > HOLD_LIMIT:
+        link, now = self._queue(), self._owner.timers.now()
+        self.heard = now
+        if self.swallowing and link.held + len(data) > HOLD_LIMIT:
             self.overflowed = True
             self._discard(data)
             self.drop()
             return
-        self._link.put(data, self._timers.now())
-        self.pump()
+        link.put(data, now)
+        if link.filtered or self.deferred or self.sink.there or link.held >= self._capacity:
+            self.pump()
 
     def _discard(self, data: bytes) -> None:
         self.discarded += len(data)
 
-    def _arm(self) -> None:
-        due = None if self.sink.blocked or not self.sink.there else self._link.due()
-        if due == math.inf:
+    def _arm(self, due: float | None) -> None:
+        if due == math.inf or self.sink.blocked or not self.sink.there:
             due = None
         # A timer that comes too early costs one look; to replace it would cost more.
         if self._timer is not None and (due is None or due < self._timer.when):
             self._timer.cancel()
             self._timer = None
         if self._timer is None and due is not None:
-            self._timer = self._timers.at(due, self._on_timer)
+            self._timer = self._owner.timers.at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -215,28 +303,30 @@ class Relay:
     @property
     def _direct(self) -> bool:
         """Nothing stands between the source and the sink's transport."""
-        return self._link.clear and self.sink.there
+        return (self._link is None or self._link.clear) and self.sink.there and not self.deferred
 
-    def _route(self) -> None:
+    def route(self) -> None:
+        """Send what comes in on the shortest way that there is now."""
         if self._closed:
             return
-        transport = self.sink.transport
-        self.forward = self._hold
-        if transport is not None and self._direct:
+        transport, link = self.sink.transport, self._link
+        if transport is None or self.sink.gone or self.deferred or (link and not link.clear):
+            self.forward = self._hold
+        else:
             self.forward = transport.write
-        self.source.write = self._stage or self.forward
+        self.source.write = self._watch or self._stage or self.forward
 
     def _regulate(self) -> None:
-        held = self._link.held
+        held = self._link.held if self._link is not None else 0
         if self.stalled:
             wanted = not held
         elif self.swallowing or self.sink.gone:
             wanted = True
         else:
-            wanted = held < self._capacity and not self.sink.blocked
+            wanted = held < self._capacity and not self.sink.blocked and not self.clogged
         self.source.read(wanted)
         if self.stalled and not wanted and self._look is None:
-            self._look = self._timers.after(_LOOK_EVERY, self._on_look)
+            self._look = self._owner.timers.after(_LOOK_EVERY, self._on_look)
 
     def _on_look(self) -> None:
         """See whether the peer has left, though nothing is read."""
@@ -248,4 +338,4 @@ class Relay:
         if how is None:
             self._regulate()
         else:
-            self._noticed(self.source, how)
+            self._owner.noticed(self.source, how)

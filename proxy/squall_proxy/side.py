@@ -12,6 +12,13 @@ from squall_proxy.sockets import reset
 Feed = Callable[[bytes], None]
 
 
+class Inflow(Protocol):
+    """What passes bytes on to a side."""
+
+    def pump(self) -> None:
+        """The side takes them again, or it takes no more."""
+
+
 class Owner(Protocol):
     """Who is told what happens to a side."""
 
@@ -35,11 +42,13 @@ class Side(asyncio.Protocol):
         "_owner",
         "_reading",
         "blocked",
+        "closed",
         "ended",
         "gone",
+        "inflow",
         "name",
-        "on_flow",
         "received",
+        "seen",
         "told",
         "transport",
         "write",
@@ -47,13 +56,15 @@ class Side(asyncio.Protocol):
 
     def __init__(self, name: str, owner: Owner) -> None:
         self.name = name
+        self.closed = f"{name}_closed"  # the event that its end is
         self.transport: asyncio.Transport | None = None
         self.received = 0
         self.ended = False  # the peer has sent its FIN
         self.told = False  # the peer was sent ours
         self.gone = False  # there is no socket any more
         self.blocked = False  # the peer reads too slowly
-        self.on_flow: Callable[[], None] = _nothing
+        self.seen = False  # its end was reported
+        self.inflow: Inflow
         # uvloop looks `data_received` up once for ever, so what changes is one step further on.
         self.write: Feed = _discard
         self._owner = owner
@@ -98,19 +109,19 @@ class Side(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport holds as much as it may."""
         self.blocked = True
-        self.on_flow()
+        self.inflow.pump()
 
     def resume_writing(self) -> None:
         """The transport has room again."""
         self.blocked = False
-        self.on_flow()
+        self.inflow.pump()
 
     def read(self, wanted: bool) -> None:
         """Read from the socket, or stop reading."""
-        # After a FIN there is nothing left to read, and resuming would report it again.
-        if wanted == self._reading or self.transport is None or self.ended or self.gone:
+        if wanted == self._reading:
             return
-        if self.transport.is_closing():
+        # After a FIN there is nothing left to read, and resuming would report it again.
+        if self.transport is None or self.ended or self.gone or self.transport.is_closing():
             return
         self._reading = wanted
         if wanted:
@@ -123,6 +134,11 @@ class Side(asyncio.Protocol):
         if self.told or self.transport is None or self.gone or self.transport.is_closing():
             return
         self.told = True
+        if self.ended:
+            # Closing sends the FIN as well, behind what was written.
+            self._owner.told(self)
+            self.transport.close()
+            return
         try:
             self.transport.write_eof()
         except OSError:
@@ -154,8 +170,4 @@ class Side(asyncio.Protocol):
 
 
 def _discard(data: bytes) -> None:
-    pass
-
-
-def _nothing() -> None:
     pass

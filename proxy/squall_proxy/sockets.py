@@ -18,6 +18,13 @@ Address = tuple[str, int]
 # With asyncio's 100 a storm of 1,000 clients waits seconds for SYN retransmissions.
 BACKLOG = 4096
 
+# A queue of length 0 takes one connection on Linux, and a few elsewhere.
+_FULL = 8
+
+# Linux makes a socket that does not block in one call.
+_MADE_NONBLOCKING = hasattr(socket, "SOCK_NONBLOCK")
+_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 # Linux's tcpi_state, the first byte of TCP_INFO (include/net/tcp_states.h).
@@ -29,8 +36,9 @@ def stream_socket(host: str) -> socket.socket:
     """A TCP socket that does not block, for a numeric address of either family."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol spelled out: asyncio sets TCP_NODELAY on no other.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setblocking(False)
+    sock = socket.socket(family, _STREAM, socket.IPPROTO_TCP)
+    if not _MADE_NONBLOCKING:
+        sock.setblocking(False)
     return sock
 
 
@@ -65,28 +73,24 @@ def unread_end(transport: asyncio.Transport) -> End | None:
     return End.RST if state == _STATE_CLOSED else None
 
 
-async def connect(remote: Address, named: Callable[[Address], None]) -> socket.socket:
-    """Connect to `remote`, and tell the local address before the peer can ask who it is.
-
-    A peer in the same process may accept the connection before this coroutine is resumed, so
-    `connect` is called here, where the address it binds can be read at once.
-    """
+def dial(remote: Address) -> tuple[socket.socket, bool]:
+    """A socket on its way to `remote`, and whether it is there: on loopback it is at once."""
     sock = stream_socket(remote[0])
     try:
-        failed = sock.connect_ex(remote)
-        if failed not in (0, errno.EINPROGRESS):
-            raise OSError(failed, "cannot connect")
-        named(sock.getsockname()[:2])
-        # On loopback this says that it is done; elsewhere the loop waits.
-        again = sock.connect_ex(remote) if failed else 0
-        if again in (errno.EALREADY, errno.EINPROGRESS):
-            await asyncio.get_running_loop().sock_connect(sock, remote)
-        elif again not in (0, errno.EISCONN):
-            raise OSError(again, "cannot connect")
+        return sock, _connected(sock, remote)
     except BaseException:
         sock.close()
         raise
-    return sock
+
+
+def _connected(sock: socket.socket, remote: Address) -> bool:
+    """Connect; whether it is done, or only under way."""
+    failed = sock.connect_ex(remote)
+    if failed == errno.EINPROGRESS:
+        failed = sock.connect_ex(remote)
+    if failed not in (0, errno.EISCONN, errno.EALREADY, errno.EINPROGRESS):
+        raise OSError(failed, "cannot connect")
+    return failed in (0, errno.EISCONN)
 
 
 class Listener:
@@ -97,23 +101,49 @@ class Listener:
     can be given it as its own and so connect to itself.
     """
 
-    def __init__(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        factory: Callable[[], asyncio.Protocol],
+        make: Callable[[str], socket.socket] = stream_socket,
+    ) -> None:
+        self._make = make
         if port:
             # SO_REUSEPORT would let two listeners share a port; the first must be told apart.
-            _bound((host, port), shared=False).close()
+            self._bound((host, port), shared=False).close()
         self._factory = factory
-        self._keeper = _bound((host, port), shared=True)
+        self._keeper = self._bound((host, port), shared=True)
         self.address: Address = self._keeper.getsockname()[:2]
         self._listening: socket.socket | None = None
+        self._jam: list[socket.socket] = []
         self._serving: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
 
     def open(self) -> None:
         """Listen; the kernel completes connections from here on."""
         if self._listening is None:
-            self._listening = _bound(self.address, shared=True)
+            self._listening = self._bound(self.address, shared=True)
             self._listening.listen(BACKLOG)
             self._serving = asyncio.get_running_loop().create_task(self._serve(self._listening))
+        self._clear()
+
+    def jam(self) -> None:
+        """Listen with a full queue; the kernel leaves dials unanswered from here on."""
+        if self._jam:
+            return
+        self.close()
+        listening = self._bound(self.address, shared=True)
+        listening.listen(0)
+        self._jam.append(listening)
+        while len(self._jam) < _FULL:
+            self._jam.append(filler := self._make(self.address[0]))
+            if not _connected(filler, self.address):
+                return
+
+    def _clear(self) -> None:
+        while self._jam:
+            self._jam.pop().close()
 
     async def _serve(self, sock: socket.socket) -> None:
         # Not serving yet, it is made without a pause, so `close` finds either all or nothing.
@@ -131,21 +161,21 @@ class Listener:
         if self._listening is not None:
             self._listening.close()
         self._listening = self._serving = self._server = None
+        self._clear()
 
     def release(self) -> None:
         """Give the port back."""
         self.close()
         self._keeper.close()
 
-
-def _bound(address: Address, *, shared: bool) -> socket.socket:
-    sock = stream_socket(address[0])
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    def _bound(self, address: Address, *, shared: bool) -> socket.socket:
+        sock = self._make(address[0])
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock

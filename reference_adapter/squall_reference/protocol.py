@@ -15,7 +15,7 @@ from typing import Any
 
 from squall_reference.actions import Action, Deliver, Log, OpenOrders, Reply, StateChanged
 from squall_reference.aio import Adapter
-from squall_reference.endpoint import Endpoint
+from squall_reference.endpoint import VERSION, Endpoint
 from squall_reference.login import Credentials
 from squall_reference.session import Health
 from squall_reference.settings import Settings, SettingsError
@@ -105,7 +105,7 @@ async def serve(configuration: Configuration, emit: Emit, commands: Commands, rn
         )
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    emit({"event": "ready", "commands": COMMANDS})
+    emit({"event": "ready", "commands": COMMANDS, "version": VERSION})
     if configuration.unknown:
         emit(_log(f"settings unknown to this adapter: {', '.join(configuration.unknown)}"))
     async with asyncio.TaskGroup() as group:

@@ -1,9 +1,10 @@
-"""Wrong ways to dial: not again, not for long, too often, or all at once."""
+"""Wrong ways to dial: not again, not for long, too often, all at once, or to just anybody."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from dataclasses import replace
 from typing import Any
 
@@ -209,6 +210,25 @@ class HasNoJitter(Adapter):
         self.failures += 1
         ceiling = self.settings.backoff_base * 2.0 ** min(self.failures - 1, 32)
         return self.retry_after(error) + min(self.settings.backoff_max, ceiling)
+
+
+@specimen(
+    bug="https://github.com/Kucoin/kumex-level3-sdk/pull/6",
+    caught={
+        "bad-certificate-untrusted": "verifies_certificates",
+        "bad-certificate-expired": "verifies_certificates",
+        "bad-certificate-wrong-host": "verifies_certificates",
+    },
+)
+class TrustsAnybody(Adapter):
+    """It takes whatever certificate it is shown."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        context = super().tls()
+        if context is not None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
 
 @specimen(

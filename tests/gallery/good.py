@@ -40,7 +40,8 @@ class Adapter(Line):
         commands: asyncio.Queue[Json | None],
     ) -> None:
         settings = Settings.from_json(env.get("SQUALL_SETTINGS", "{}"))
-        super().__init__(env["SQUALL_URL"], settings, Random(env.get("SQUALL_SEED")), emit)
+        rng, ca_file = Random(env.get("SQUALL_SEED")), env.get("SQUALL_CA_FILE")
+        super().__init__(env["SQUALL_URL"], settings, rng, emit, ca_file)
         self.env = env
         self.commands = commands
         self.key = env.get("SQUALL_API_KEY", "")

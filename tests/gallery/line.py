@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
 from random import Random
@@ -56,9 +57,15 @@ class Line:
     """A connection that comes back when it is lost."""
 
     def __init__(
-        self, url: str, settings: Settings, rng: Random, emit: Callable[[Json], None]
+        self,
+        url: str,
+        settings: Settings,
+        rng: Random,
+        emit: Callable[[Json], None],
+        ca_file: str | None = None,
     ) -> None:
         self.url = url
+        self.ca_file = ca_file
         self.settings = settings
         self.rng = rng
         self.emit = emit
@@ -106,6 +113,12 @@ class Line:
                 return float(error.response.headers.get("Retry-After", "0"))
         return 0.0
 
+    def tls(self) -> ssl.SSLContext | None:
+        """Whom to trust, for wss://."""
+        if not self.url.startswith("wss:"):
+            return None
+        return ssl.create_default_context(cafile=self.ca_file)
+
     async def dial(self) -> ClientConnection:
         dialling = connect(
             self.url,
@@ -114,6 +127,7 @@ class Line:
             close_timeout=self.settings.close_timeout,
             compression=None,
             proxy=None,
+            ssl=self.tls(),
         )
         # A redirect would lead past the endpoint that was configured.
         dialling.process_redirect = lambda exc: exc  # type: ignore[method-assign]

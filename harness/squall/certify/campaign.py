@@ -1,62 +1,46 @@
-"""Runs every scenario with every adapter, and keeps each cell as soon as it is done.
-
-Adapters take their turns, so that a storm of one does not disturb the verdicts of another; the
-scenarios of one adapter go on side by side, as `squall run` has it.
-"""
+"""Runs every scenario with every adapter, and keeps each cell as soon as it is done."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from squall import __version__
 from squall.certify.folder import Folder, key_for, load
 from squall.certify.matrix import Cell, Column, Matrix, Terms
+from squall.certify.pool import Pool, Task, interruptions
 from squall.certify.site import write_site
 from squall.errors import ScenarioError
 from squall.history import History
 from squall.results import Case, Trouble
 from squall.scenario import Scenario
-from squall.suite import Began, Notice, Plan, run_suite
+from squall.suite import Began, Ended, Notice, Plan, jobs
 
 
 @dataclass(frozen=True)
-class Turn:
-    """An adapter's turn begins: so many runs are to come, so many cells were done before."""
+class Start:
+    """So many runs are to come, so many cells were done before."""
 
-    column: Column
-    plan: Plan
     runs: int
-    done: int
+    kept: int
 
 
-@dataclass(frozen=True)
-class Over:
-    """An adapter's turn is over."""
-
-    column: Column
-    cells: tuple[Cell, ...]
-
-
-Tell = Callable[[Turn | Over | Notice], None]
+Tell = Callable[[Start | Notice], None]
 
 
 def certify(plans: Sequence[Plan], folder: Folder, tell: Tell, *, resume: bool = False) -> Matrix:
-    """Run what is not done yet and write the report; the plans differ in their adapter alone."""
+    """Run what is not done yet and write the report; the plans differ in their adapters alone."""
     _distinct(plans[0].scenarios)
     folder.prepare(resume=resume)
-    campaign = _Campaign(plans, folder, tell, resume)
-    for column, plan in campaign.turns:
-        campaign.take(column, plan)
-        write_site(campaign.matrix(over=False), folder.root)
-        if campaign.interrupted:
-            break
-    folder.clean()
-    matrix = campaign.matrix(over=True)
-    write_site(matrix, folder.root)
-    return matrix
+    campaign = _Campaign(plans, folder, tell)
+    with interruptions(campaign.interrupt):
+        if resume:
+            campaign.remember()
+        campaign.run()
+        folder.clean()
+        return campaign.record(over=True)
 
 
 def _distinct(scenarios: Sequence[Scenario]) -> None:
@@ -67,88 +51,89 @@ def _distinct(scenarios: Sequence[Scenario]) -> None:
 
 
 class _Campaign:
-    def __init__(self, plans: Sequence[Plan], folder: Folder, tell: Tell, resume: bool) -> None:
+    def __init__(self, plans: Sequence[Plan], folder: Folder, tell: Tell) -> None:
         self._folder = folder
         self._tell = tell
-        self._resume = resume
-        self._plans = plans
+        self._plans: dict[str, Plan] = {}
+        for plan in plans:
+            key = key_for(plan.manifest.name, self._plans)
+            self._plans[key] = replace(plan, out=folder.scratch / key)
+        self._columns = {key: Column(key, p.manifest.name) for key, p in self._plans.items()}
+        self._scenarios = {scenario.name: scenario for scenario in plans[0].scenarios}
         self._cells: dict[tuple[str, str], Cell] = {}
+        self._cases: dict[tuple[str, str], list[Case]] = {}
+        self._pool = Pool(folder.root, self._began, self._ended)
         self._started = datetime.now().astimezone()
         self._since = time.monotonic()
-        self._internal_errors = 0
-        self.interrupted = False
-        self.turns: list[tuple[Column, Plan]] = []
-        for plan in plans:
-            key = key_for(plan.manifest.name, [column.key for column, _ in self.turns])
-            column = Column(key, plan.manifest.name)
-            self.turns.append((column, replace(plan, out=folder.scratch / key)))
 
-    def take(self, column: Column, plan: Plan) -> None:
-        """All scenarios with one adapter."""
-        if self._resume:
+    def remember(self) -> None:
+        """Take over the cells that the report holds already."""
+        for key, plan in self._plans.items():
             for scenario in plan.scenarios:
-                if (cell := self._folder.done(column, scenario, plan)) is not None:
-                    self._cells[column.key, scenario.name] = cell
-        todo = [s for s in plan.scenarios if (column.key, s.name) not in self._cells]
-        done = len(plan.scenarios) - len(todo)
-        self._tell(Turn(column, plan, len(todo) * plan.repeat, done))
-        if todo:
-            turn = _Turn(column, plan, self._keep, self._tell)
-            summary = run_suite(replace(plan, scenarios=tuple(todo)), turn.hear)
-            self._internal_errors += summary.internal_errors
-            self.interrupted = summary.interrupted
-        self._tell(Over(column, tuple(self.matrix(over=False).of(column))))
+                cell = self._folder.done(self._columns[key], scenario, plan)
+                if cell is not None:
+                    self._take(cell)
 
-    def _keep(self, cell: Cell, plan: Plan) -> None:
-        self._folder.keep(cell, plan)
-        self._cells[cell.column.key, cell.scenario.name] = cell
+    def run(self) -> None:
+        """Everything that is left."""
+        tasks = [
+            Task(key, plan, job)
+            for key, plan in self._plans.items()
+            for job in jobs(plan)
+            if (key, job.scenario.name) not in self._cells
+        ]
+        self._tell(Start(len(tasks), len(self._cells)))
+        self._pool.run(tasks, next(iter(self._plans.values())).clock)
 
-    def matrix(self, *, over: bool) -> Matrix:
-        """What has been found so far."""
-        plan = self._plans[0]
-        return Matrix(
+    def interrupt(self) -> None:
+        """End in good order; called again, wait for no adapter any more."""
+        self._pool.interrupt()
+
+    # -- as it happens -----------------------------------------------------------------------
+
+    def _began(self, task: Task) -> None:
+        self._tell(Began(f"{task.key}/{task.job.name}"))
+
+    def _ended(self, task: Task, case: Case) -> None:
+        self._tell(Ended(replace(case, name=f"{task.key}/{case.name}")))
+        gathered = self._cases.setdefault((task.key, case.scenario), [])
+        gathered.append(case)
+        interrupted = any(each.trouble is Trouble.INTERRUPTED for each in gathered)
+        if len(gathered) == task.plan.repeat and not interrupted:
+            self._complete(task, sorted(gathered, key=lambda each: each.seed))
+
+    def _complete(self, task: Task, cases: Sequence[Case]) -> None:
+        histories = [load(task.plan.out / case.name) for case in cases]
+        column = replace(self._columns[task.key], version=_version(histories))
+        cell = Cell.of(column, task.job.scenario, cases, histories)
+        self._folder.keep(cell, task.plan)
+        self._take(cell)
+        if all((task.key, name) in self._cells for name in self._scenarios):
+            self.record(over=False)
+
+    def _take(self, cell: Cell) -> None:
+        key = cell.column.key
+        self._cells[key, cell.scenario.name] = cell
+        if cell.column.version is not None:
+            self._columns[key] = cell.column
+
+    # -- the result --------------------------------------------------------------------------
+
+    def record(self, *, over: bool) -> Matrix:
+        """What has been found so far, written down; until it is over, it may be interrupted."""
+        plan = next(iter(self._plans.values()))
+        matrix = Matrix(
             terms=Terms(__version__, plan.profile.name, plan.clock, plan.seed, plan.repeat),
-            columns=tuple(self._versioned(column) for column, _ in self.turns),
-            scenarios=plan.scenarios,
+            columns=tuple(self._columns.values()),
+            scenarios=tuple(self._scenarios.values()),
             cells=dict(self._cells),
             started=self._started,
             seconds=time.monotonic() - self._since,
-            interrupted=self.interrupted or not over,
-            internal_errors=self._internal_errors,
+            interrupted=self._pool.interrupted or not over,
+            internal_errors=self._pool.internal_errors,
         )
-
-    def _versioned(self, column: Column) -> Column:
-        versions = (c.column.version for (key, _), c in self._cells.items() if key == column.key)
-        return replace(column, version=next(filter(None, versions), None))
-
-
-@dataclass
-class _Turn:
-    """Gathers the runs of one adapter into cells."""
-
-    column: Column
-    plan: Plan
-    keep: Callable[[Cell, Plan], None]
-    tell: Tell
-    cases: dict[str, list[Case]] = field(default_factory=dict)
-
-    def hear(self, notice: Notice) -> None:
-        """A run began or ended."""
-        self.tell(notice)
-        if isinstance(notice, Began):
-            return
-        case = notice.case
-        gathered = self.cases.setdefault(case.scenario, [])
-        gathered.append(case)
-        interrupted = any(each.trouble is Trouble.INTERRUPTED for each in gathered)
-        if len(gathered) == self.plan.repeat and not interrupted:
-            self._complete(sorted(gathered, key=lambda each: each.seed))
-
-    def _complete(self, cases: list[Case]) -> None:
-        scenario = next(s for s in self.plan.scenarios if s.name == cases[0].scenario)
-        histories = [load(self.plan.out / case.name) for case in cases]
-        column = replace(self.column, version=_version(histories))
-        self.keep(Cell.of(column, scenario, cases, histories), self.plan)
+        write_site(matrix, self._folder.root)
+        return matrix
 
 
 def _version(histories: Sequence[History | None]) -> str | None:

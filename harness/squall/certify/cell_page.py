@@ -12,21 +12,21 @@ from typing import Any
 
 from squall.certify.classes import VerdictClass
 from squall.certify.lanes import picture, said
-from squall.certify.markup import Markup, join, link, tag
+from squall.certify.markup import Markup, join, link, prose, tag
 from squall.certify.matrix import GROUPS, Cell
 from squall.certify.page import document
 from squall.certify.svg import draw
 from squall.certify.wire_log import details, place_of, wire_log
 from squall.checks import Judged
 from squall.history import Event, History
-from squall.report import counted
 from squall.scenario import Scenario
 from squall.steps import ACTIONS
 from squall.verdict import Outcome
 
 MOST_STEPS = 24
 MOST_DISTURBANCES = 20
-LOG_LINES = 40
+MOST_EVIDENCE, MOST_PROOF = 6, 3
+LOG_LINES = 30
 SHOWN_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS, Outcome.UNSUPPORTED)
 
 
@@ -116,11 +116,13 @@ def css_class(verdict: VerdictClass) -> str:
 def _about(scenario: Scenario) -> Iterator[Markup]:
     yield tag("p", scenario.about)
     covers = scenario.covers
-    rows = [f"{row} ({GROUPS[row[0]]})" for row in covers.catalogue]
-    guide = [f"guide {each}" for each in covers.guide]
-    said_so = [*rows, *guide]
-    if said_so:
-        yield tag("p", "Covers ", ", ".join(said_so), ".", class_="quiet")
+    parts = [f"{row} ({GROUPS[row[0]]})" for row in covers.catalogue]
+    issues = [str(each) for each in covers.guide if isinstance(each, int)]
+    if issues:
+        parts.append(f"issue{'s' * (len(issues) > 1)} {' and '.join(issues)} of the guide")
+    parts += [f"{each} of the guide" for each in covers.guide if isinstance(each, str)]
+    if parts:
+        yield tag("p", "Covers ", ", ".join(parts), ".", class_="quiet")
     if covers.bugs:
         items = (tag("li", link(bug)) for bug in covers.bugs)
         yield tag("p", "Real bugs of this kind:", class_="quiet")
@@ -134,7 +136,7 @@ def _steps(scenario: Scenario, events: Iterable[Event]) -> Markup:
         at = f"{began[index]:.3f}" if index in began else "-"
         about = (ACTIONS[step.do].__doc__ or "").strip().splitlines()[0]
         what = tag("code", step.do), " ", _conditions(step.as_dict())
-        rows.append(tag("tr", tag("td", at), tag("td", *what), tag("td", about)))
+        rows.append(tag("tr", tag("td", at), tag("td", *what), tag("td", prose(about))))
     if len(scenario.steps) > MOST_STEPS:
         more = f"and {len(scenario.steps) - MOST_STEPS} more steps"
         rows.append(tag("tr", tag("td"), tag("td", more, colspan="2")))
@@ -145,7 +147,7 @@ def _steps(scenario: Scenario, events: Iterable[Event]) -> Markup:
 
 def _conditions(step: Mapping[str, Any]) -> str:
     timing = {**step.get("timing", {})}
-    parts = [said({k: v for k, v in step.get("settings", {}).items() if v not in ("", [], {})})]
+    parts = [said(step.get("settings", {}))]
     if step.get("target", "all") != "all":
         parts.append(f"on {step['target']}")
     for word, form in (("when", "when {}"), ("at", "at {:g} s"), ("after", "after {:g} s")):
@@ -222,14 +224,18 @@ def _after(seconds: float | None) -> str:
 
 def _numbers(times: Mapping[str, Any]) -> str:
     words = {
-        "dials": "{} dials",
-        "dials_per_minute": "{} dials a minute",
-        "mean_reconnect_time": "{} s on average from a loss to the next upgrade",
-        "subscribe_messages_per_reconnect": "{} subscribe messages a reconnect",
-        "missed_messages": "{} messages missed",
+        "dials": "dials: {}",
+        "dials_per_minute": "dials a minute: {}",
+        "mean_reconnect_time": "seconds from a loss to the next upgrade, on average: {}",
+        "subscribe_messages_per_reconnect": "subscribe messages a reconnect: {}",
+        "missed_messages": "messages missed: {}",
     }
-    found = [form.format(times[key]) for key, form in words.items() if times.get(key) is not None]
-    return ", ".join(found) + "." if found else ""
+    known = {key: value for key, value in times.items() if value is not None}
+    return "; ".join(form.format(_short(known[key])) for key, form in words.items() if key in known)
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 # -- checks ----------------------------------------------------------------------------------
@@ -247,36 +253,44 @@ def _places(judged: Iterable[Judged], events: Sequence[Event]) -> dict[int, int]
 
 
 def _checks(judged: Sequence[Judged], links: Mapping[int, int]) -> Iterator[Markup]:
+    """What went wrong is open; what passed is a line that can be opened.
+
+    Checks that say the same for the same reason say it together.
+    """
     if not judged:
         yield tag("p", "Nothing was judged.")
+    same: dict[tuple[Outcome, str], list[Judged]] = {}
     for each in sorted(judged, key=lambda j: SHOWN_FIRST.index(j.verdict.outcome)):
-        yield _check(each, links)
+        same.setdefault((each.verdict.outcome, each.verdict.why), []).append(each)
+    for (outcome, why), several in same.items():
+        chip = tag("span", outcome.value, class_=f"chip {outcome.value}")
+        names = join(part for each in several for part in (" ", tag("code", each.check.name)))
+        about = (part for each in several for part in _asked(each))
+        grave = outcome in (Outcome.FAIL, Outcome.UNKNOWN)
+        most = MOST_EVIDENCE if grave else MOST_PROOF
+        shown = _evidence(several[0].verdict.evidence, most, links)
+        if grave:
+            seen = tag("p", tag("b", "Seen: "), why)
+            said_so = (tag("h3", chip, names), seen, *about, shown)
+            yield tag("section", *said_so, class_=f"check {outcome.value}")
+        else:
+            summary = tag("summary", chip, names, " ", tag("small", why))
+            yield tag("details", summary, *about, shown, class_=f"check {outcome.value}")
 
 
-def _check(judged: Judged, links: Mapping[int, int]) -> Markup:
-    check, verdict = judged.check, judged.verdict
+def _asked(judged: Judged) -> Iterator[Markup]:
+    check = judged.check
     rule = " ".join((check.__doc__ or "").split("\n\n")[0].split())
-    settings = said({k: v for k, v in check.as_dict().items() if v is not False})
-    about = ", ".join(part for part in (check.id, settings) if part)
-    return tag(
-        "section",
-        tag(
-            "h3",
-            tag("span", verdict.outcome.value, class_=f"chip {verdict.outcome.value}"),
-            " ",
-            tag("code", check.name),
-            tag("small", f" {about}") if about else None,
-        ),
-        tag("p", rule, class_="quiet"),
-        tag("p", tag("b", "Seen: "), verdict.why),
-        _evidence(verdict.evidence, links, verdict.outcome) if verdict.evidence else None,
-        class_=f"check {verdict.outcome.value}",
-    )
+    settings = ", ".join(part for part in (check.id, said(check.as_dict())) if part)
+    small = tag("small", f" {settings}") if settings else None
+    yield tag("p", tag("b", "Asked: "), prose(rule), small)
 
 
-def _evidence(events: Sequence[Event], links: Mapping[int, int], outcome: Outcome) -> Markup:
+def _evidence(events: Sequence[Event], most: int, links: Mapping[int, int]) -> Markup | None:
+    if not events:
+        return None
     items = []
-    for event in events:
+    for event in events[:most]:
         place = links.get(id(event))
         where = f" #{event.connection}" if event.connection is not None else ""
         at = f"{event.at:.3f} s"
@@ -284,15 +298,12 @@ def _evidence(events: Sequence[Event], links: Mapping[int, int], outcome: Outcom
             tag(
                 "li",
                 tag("a", at, href=f"#e{place}") if place is not None else at,
-                f" {event.source} {event.kind}{where} {details(event.detail)}",
+                f" {event.source} {event.kind}{where} {details(event)}",
             )
         )
-    return tag(
-        "details",
-        tag("summary", counted(len(events), "event")),
-        tag("ul", *items),
-        open=outcome in (Outcome.FAIL, Outcome.UNKNOWN),
-    )
+    if len(events) > most:
+        items.append(tag("li", f"and {len(events) - most} more"))
+    return tag("ul", *items, class_="evidence")
 
 
 # -- the rest --------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ CLASS_OF_CHECK = {
     "no_silent_loss": VerdictClass.DATA,
     "knows_it_is_stale": VerdictClass.DATA,
     "keeps_secrets": VerdictClass.SAFETY,
+    "verifies_certificates": VerdictClass.SAFETY,
     "no_replayed_orders": VerdictClass.SAFETY,
     "requests_finish": VerdictClass.SAFETY,
     "paces_requests": VerdictClass.SAFETY,

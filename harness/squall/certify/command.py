@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from squall import catalogue, suite
-from squall.certify.campaign import Over, Turn, certify
+from squall.certify.campaign import Start, certify
 from squall.certify.folder import Folder
-from squall.certify.matrix import predicate, verdict
+from squall.certify.matrix import Matrix, predicate, verdict
 from squall.errors import SquallError
 from squall.profile import load_profile
 from squall.report import Terminal, TextReport, counted
@@ -100,44 +100,53 @@ def run(options: argparse.Namespace) -> int:
         )
         for adapter in options.adapters
     ]
-    progress = Progress(Terminal(sys.stdout), len(plans), quiet=options.quiet)
+    progress = Progress(Terminal(sys.stdout), plans, quiet=options.quiet)
     matrix = certify(plans, Folder(options.out), progress.tell, resume=options.resume)
-    progress.end(verdict(matrix), options.out)
+    progress.end(matrix, options.out)
     return matrix.exit_code
 
 
 class Progress:
-    """One heading an adapter, and below it a line for each run as it ends."""
+    """A line for each run as it ends, then one for each adapter, then the verdict."""
 
-    def __init__(self, terminal: Terminal, adapters: int, *, quiet: bool) -> None:
+    def __init__(self, terminal: Terminal, plans: Sequence[Plan], *, quiet: bool) -> None:
         self._terminal = terminal
-        self._adapters = adapters
+        self._plans = plans
         self._quiet = quiet
-        self._turns = 0
         self._report = TextReport(terminal, 0, quiet=quiet)
 
-    def tell(self, notice: Turn | Over | Notice) -> None:
+    def tell(self, notice: Start | Notice) -> None:
         """Show what happened."""
-        if isinstance(notice, Turn):
-            self._begin(notice)
-        elif isinstance(notice, Over):
-            self._terminal.status("")
-            said = predicate(notice.cells) if notice.cells else "was not run"
-            self._terminal.line(f"{notice.column.title} {said}", "1")
+        if isinstance(notice, Start):
+            self._start(notice)
         elif isinstance(notice, Began):
             self._report.began(notice.name)
         else:
             self._report.ended(notice.case)
 
-    def _begin(self, turn: Turn) -> None:
-        self._turns += 1
-        self._report = TextReport(self._terminal, turn.runs, quiet=self._quiet)
-        kept = f", {counted(turn.done, 'cell')} kept" if turn.done else ""
-        of_all = f"adapter {self._turns} of {self._adapters}"
-        self._report.header(f"{turn.column.name}, {of_all}: {counted(turn.runs, 'run')}{kept}")
+    def _start(self, start: Start) -> None:
+        self._report = TextReport(self._terminal, start.runs, quiet=self._quiet)
+        plan = self._plans[0]
+        self._report.header(
+            f"{counted(len(self._plans), 'adapter')}, {counted(len(plan.scenarios), 'scenario')}: "
+            f"{counted(start.runs, 'run')} to do"
+            + (f", {counted(start.kept, 'cell')} kept" if start.kept else "")
+            + f", profile {plan.profile.name}, {plan.clock} clock"
+        )
 
-    def end(self, verdict: str, folder: Path) -> None:
-        """The last lines: the verdict, and where the report is."""
+    def end(self, matrix: Matrix, folder: Path) -> None:
+        """How each adapter did, and where the report is."""
+        self._terminal.status("")
         self._terminal.line()
-        self._terminal.line(verdict, "1")
+        if len(matrix.columns) > 1:
+            for column in matrix.columns:
+                cells = matrix.of(column)
+                said = predicate(cells) if cells else "was not run"
+                self._terminal.line(f"{column.title} {said}")
+        self._terminal.line(verdict(matrix), "1")
+        if matrix.internal_errors:
+            self._terminal.line(
+                f"squall itself failed {counted(matrix.internal_errors, 'time')} in the "
+                f"background, so this may not be all: see internal-error.txt in the report"
+            )
         self._terminal.line(f"report: {folder / 'index.html'}")

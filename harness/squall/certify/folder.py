@@ -30,7 +30,7 @@ from squall.certify.matrix import Cell, Column
 from squall.checks import CHECKS, Judged
 from squall.errors import AdapterError, HistoryError
 from squall.history import Event, History
-from squall.manifest import KnownFailure
+from squall.manifest import KnownFailure, Manifest
 from squall.results import Case, covered, write
 from squall.scenario import Scenario
 from squall.steps import plain
@@ -90,7 +90,7 @@ class Folder:
         page = cell_page(cell, dataclasses.replace(evidence, files=files))
         (folder / "index.html").write_text(page, encoding="utf-8")
         said = _as_json(cell, fingerprint(plan, cell.scenario))
-        write(folder / "cell.json", json.dumps(said, indent=1, default=str) + "\n")
+        write(folder / "cell.json", json.dumps(said, default=str) + "\n")
 
     def done(self, column: Column, scenario: Scenario, plan: Plan) -> Cell | None:
         """The cell, where it was run under the same conditions and came to a verdict."""
@@ -106,23 +106,19 @@ class Folder:
 
 def fingerprint(plan: Plan, scenario: Scenario) -> str:
     """Changes when anything does that Squall knows of; the adapter's own code it does not know."""
-    manifest = {
-        each.name: plain(getattr(plan.manifest, each.name))
-        for each in dataclasses.fields(plan.manifest)
-        if each.name != "folder"
-    }
     known = {
         "squall": __version__,
         "scenario": scenario.as_dict(),
-        "manifest": manifest,
-        "profile": plain(plan.profile),
-        "clock": plan.clock,
-        "seed": plan.seed,
-        "repeat": plan.repeat,
-        "options": plan.options,
+        "manifest": _fields(plan.manifest, but=("folder",)),
+        "plan": _fields(plan, but=("scenarios", "manifest", "out", "jobs", "fail_fast")),
     }
     text = json.dumps(known, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fields(value: Manifest | Plan, but: Collection[str]) -> dict[str, Any]:
+    names = [each.name for each in dataclasses.fields(value) if each.name not in but]
+    return {name: plain(getattr(value, name)) for name in names}
 
 
 def key_for(name: str, taken: Collection[str]) -> str:

@@ -15,6 +15,8 @@ from squall.scenario import Scenario
 FEW = 3
 """With so few adapters there is room for what each scenario does."""
 
+_UNREMARKABLE = (VerdictClass.PASS, VerdictClass.UNSUPPORTED)
+
 
 def index_page(matrix: Matrix) -> str:
     """The page as HTML."""
@@ -57,7 +59,9 @@ def _conditions(matrix: Matrix) -> Iterator[str]:
 
 
 def _adapters(matrix: Matrix) -> Markup:
-    head = tag("tr", *(tag("th", word, scope="col") for word in ("Adapter", "Verdict", "Failures")))
+    head = tag(
+        "tr", *(tag("th", word, scope="col") for word in ("Adapter", "Verdict", "What went wrong"))
+    )
     rows = (_adapter(column, matrix.of(column)) for column in matrix.columns)
     return tag(
         "div",
@@ -67,17 +71,15 @@ def _adapters(matrix: Matrix) -> Markup:
 
 
 def _adapter(column: Column, cells: Sequence[Cell]) -> Markup:
-    chips = [
-        chip
-        for each, count in sorted(
-            tally(cells).items(), key=lambda pair: list(VerdictClass).index(pair[0])
-        )
-        if each not in (VerdictClass.PASS, VerdictClass.UNSUPPORTED)
-        for chip in (tag("span", f"{each} {count}", class_=f"chip {css_class(each)}"), " ")
-    ]
+    counts = tally(cells)
+    worth = [each for each in VerdictClass if counts[each] and each not in _UNREMARKABLE]
+    chips = (
+        tag("span", f"{each} {counts[each]}", class_=f"chip {css_class(each)}") for each in worth
+    )
+    wrong = (part for chip in chips for part in (chip, " "))
     name = tag("th", column.name, " ", tag("small", column.version), scope="row")
     said = predicate(cells) if cells else "was not run"
-    return tag("tr", name, tag("td", said), tag("td", *chips))
+    return tag("tr", name, tag("td", said), tag("td", *wrong))
 
 
 # -- the matrix ------------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def _filter() -> Markup:
     return tag(
         "form",
         tag("label", "Filter", for_="filter"),
-        tag("input", id="filter", type="search", placeholder="half-open, B-01, storm …"),
+        tag("input", id="filter", type="search", placeholder="half-open, B-01, an adapter …"),
         tag("output", id="count", for_="filter"),
         role="search",
         id="search",
@@ -102,9 +104,7 @@ def _legend(matrix: Matrix) -> Markup:
         tag(
             "li",
             tag("span", each, class_=f"chip {css_class(each)}", data_class=each),
-            " ",
-            each.meaning,
-            tag("small", f" {count}"),
+            tag("span", each.meaning, tag("small", f" {counted(count, 'cell')}")),
         )
         for each in VerdictClass
         if (count := counts[each])
@@ -134,9 +134,8 @@ def _matrix(matrix: Matrix) -> Markup:
 
 
 def _column(column: Column) -> Markup:
-    return tag(
-        "th", column.name, tag("small", column.version) if column.version else None, scope="col"
-    )
+    version = tag("small", column.version) if column.version else None
+    return tag("th", column.name, version, scope="col", data_adapter=column.title)
 
 
 def _group(

@@ -7,7 +7,7 @@ and times; `svg` draws them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,9 @@ from squall.service import Service
 MOST_ROWS = 10
 """Rows of one lane: more connections share rows, more channels become one row that counts them."""
 
-MOST_SPANS = 400
-"""Spans of one lane; a storm has more connections than a picture has dots."""
-
-BINS = 120
+FEWEST_BARS, MOST_BARS = 12, 120
+BAR_SECONDS = 0.5
+"""Messages are counted in parts of so many seconds, as far as there is room for that."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _adapter(timeline: Timeline, end: float) -> Lane | None:
     over = _last(exits, end)
     changes = timeline.of("adapter", "state")
     spans = [Span(started[0].at, changes[0].at if changes else over, "running", "running")]
-    for event, until in zip(changes, [e.at for e in changes[1:]] + [over], strict=True):
+    for event, until in zip(changes, _ends([e.at for e in changes], over), strict=True):
         state, reason = str(event.get("state")), event.get("reason")
         title = f"{state} from {event.at:.3f} s to {until:.3f} s" + (f": {reason}" * bool(reason))
         spans.append(Span(event.at, max(event.at, until), _state(state), state, title))
@@ -186,17 +185,15 @@ def _state(state: str) -> str:
 
 
 def _connections(timeline: Timeline, end: float) -> Lane | None:
-    known = timeline.dials
-    if not known:
+    pairs = [(connection, _life(connection, end)) for connection in timeline.dials]
+    if not pairs:
         return None
-    shown = known[:MOST_SPANS]
-    pairs = [(connection, _life(connection, end)) for connection in shown]
     if len(pairs) <= MOST_ROWS:
         rows = [Row(f"#{c.number}", tuple(spans), tuple(_marks(c))) for c, spans in pairs]
-    else:
-        rows = _packed(pairs)
-    left_out = len(known) - sum(len(spans) > 0 for _, spans in pairs)
-    note = f"{left_out} of {len(known)} connections are not drawn" if left_out else ""
+        return Lane("Connections", tuple(rows))
+    rows = _packed(pairs)
+    hidden = len(rows) - MOST_ROWS
+    note = f"as many as {len(rows)} at once; {hidden} rows are not drawn" if hidden > 0 else ""
     return Lane("Connections", tuple(rows[:MOST_ROWS]), note)
 
 
@@ -293,7 +290,7 @@ def _counts(timeline: Timeline) -> Iterator[tuple[float, Counter[str]]]:
 
 
 def _served(course: Course, adapters: int, end: float) -> Iterator[Span]:
-    for (at, count), until in zip(course, [at for at, _ in course[1:]] + [end], strict=True):
+    for (at, count), until in zip(course, _ends([at for at, _ in course], end), strict=True):
         if count:
             often = count > adapters
             about = f"served {count} times" if count > 1 else "served"
@@ -311,7 +308,8 @@ def _together(timeline: Timeline, end: float) -> Iterator[Span]:
         while upcoming is not None and upcoming.at <= at:
             present, upcoming = frozenset(upcoming["channels"]), next(wanted, None)
         changes.append((at, *_state_of(counts, present, timeline.adapters)))
-    for (at, kind, about), until in zip(changes, [c[0] for c in changes[1:]] + [end], strict=True):
+    ends = _ends([at for at, _, _ in changes], end)
+    for (at, kind, about), until in zip(changes, ends, strict=True):
         if kind and until > at:
             title = f"{about} served from {at:.3f} s to {until:.3f} s"
             yield Span(at, until, kind, about, title)
@@ -352,7 +350,7 @@ def _authentication(timeline: Timeline, end: float) -> Lane | None:
                 marks.append(Mark(event.at, "refused", title))
             case _:
                 marks.append(Mark(event.at, "expired", f"token expired at {event.at:.3f} s {on}"))
-    return Lane("Auth", (Row("", tuple(spans[:MOST_SPANS]), tuple(marks[:MOST_SPANS])),))
+    return Lane("Auth", (Row("", tuple(spans), tuple(marks)),))
 
 
 def _end_of_login(event: Event, timeline: Timeline, end: float) -> float:
@@ -381,12 +379,24 @@ def _rates(timeline: Timeline, end: float) -> Rates:
 
 
 def _binned(times: Iterable[float], end: float) -> tuple[float, ...]:
-    counts = Counter(min(BINS - 1, int(at / end * BINS)) for at in times)
-    return tuple(counts[bin_] * BINS / end for bin_ in range(BINS)) if counts else ()
+    bars = max(FEWEST_BARS, min(MOST_BARS, round(end / BAR_SECONDS)))
+    counts = Counter(min(bars - 1, int(at / end * bars)) for at in times)
+    return tuple(counts[bar] * bars / end for bar in range(bars)) if counts else ()
 
 
-def said(settings: Any) -> str:
+def _ends(begins: Sequence[float], end: float) -> list[float]:
+    """When each of several states was over: when the next one began, the last at the end."""
+    return [*begins[1:], end][: len(begins)]
+
+
+def said(settings: Mapping[str, Any]) -> str:
     """Settings in a line: `delay 0.2, jitter 0.05`; what is not set is left out."""
-    if not isinstance(settings, dict):
+    return ", ".join(part for name, value in settings.items() if (part := _setting(name, value)))
+
+
+def _setting(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    if value is None or value is False or value in ("", [], {}):
         return ""
-    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

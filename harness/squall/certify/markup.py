@@ -40,7 +40,15 @@ def escape(text: str) -> Markup:
     """The text as HTML; characters that cannot be shown become visible."""
     if isinstance(text, Markup):
         return text
-    return Markup(html.escape(_NO_TEXT.sub(_visible, text), quote=True))
+    return Markup(html.escape(_NO_TEXT.sub(_visible, text), quote=False))
+
+
+def prose(text: str) -> Markup:
+    """A sentence in which `words in backticks` are code, as docstrings have them."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return join(tag("code", part) if n % 2 else part for n, part in enumerate(parts))
 
 
 def link(address: str, *children: str | None, **attributes: str | None) -> Markup:
@@ -56,7 +64,8 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
         return ""
     if value is True:
         return f" {name}"
-    return f' {name}="{escape(value if isinstance(value, str) else f"{value:g}")}"'
+    text = value if isinstance(value, str) else f"{value:g}"
+    return f' {name}="{html.escape(_NO_TEXT.sub(_visible, text), quote=True)}"'
 
 
 def _visible(match: re.Match[str]) -> str:

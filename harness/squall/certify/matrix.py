@@ -211,20 +211,23 @@ def verdict(matrix: Matrix) -> str:
     every = len(matrix.columns)
     if good == every:
         return f"All {every} adapters pass every scenario that they support."
-    return (
-        f"{good or 'None'} of {every} adapters {'passes' if good == 1 else 'pass'} every scenario."
-    )
+    if good == 0:
+        return f"None of the {every} adapters passes every scenario."
+    return f"{good} of {every} adapters pass{'es' * (good == 1)} every scenario."
 
 
 def predicate(cells: Sequence[Cell]) -> str:
     """What an adapter does, for a sentence that begins with its name."""
+    if cells and not any(cell.settled for cell in cells):
+        return "could not be run"
     counts = tally(cells)
     failed = sum(count for each, count in counts.items() if each.failed)
     unknown = counts[VerdictClass.UNKNOWN]
     judged = len(cells) - counts[VerdictClass.UNSUPPORTED]
-    said = [f"fails {failed} of {counted(judged, 'scenario')}"] * bool(failed)
+    of_all = f"of {counted(judged, 'scenario')}"
+    said = [f"fails {failed} {of_all}"] * bool(failed)
     if unknown:
-        said.append(f"leaves {unknown} in doubt")
+        said.append(f"leaves {unknown} {'' if said else of_all} in doubt".replace("  ", " "))
     if counts[VerdictClass.KNOWN] and not said:
         passed = counts[VerdictClass.PASS]
         return f"passes {passed} of {judged} scenarios and fails the rest as announced"
@@ -234,8 +237,8 @@ def predicate(cells: Sequence[Cell]) -> str:
 def _all(count: int) -> str:
     if count == 0:
         return "nothing, for it supports no scenario"
-    return "the one scenario" if count == 1 else f"all {count} scenarios"
+    return {1: "the one scenario", 2: "both scenarios"}.get(count, f"all {count} scenarios")
 
 
-def _row(scenario: Scenario) -> tuple[str, str]:
-    return (scenario.covers.catalogue or ("",))[0], ""
+def _row(scenario: Scenario) -> str:
+    return (scenario.covers.catalogue or ("",))[0]

@@ -13,19 +13,26 @@ from squall.certify.lanes import Lane, Mark, Picture, Rates, Span
 from squall.certify.markup import Markup, tag
 
 WIDTH = 980
-GUTTER = 180
+GUTTER = 224
+TITLES = 72
 MARGIN = 12
 ROW = 16
 BAR = 11
 GAP = 12
-HEAD = 34
+HEAD = 46
 RATES = 40
 FOOT = 22
 
 LETTER = 5.9
 """About the width of a letter in the labels, which are 10 pixels high."""
 
+NARROW = 5.5
+"""The same for the names of rows, which are in a small monospace."""
+
 THINNEST = 1.6
+HALF = 4.0
+"""Half the size of a mark."""
+
 MOST_TITLES = 60
 
 
@@ -86,41 +93,47 @@ def _axis(axis: Axis, bottom: float) -> Iterator[Markup]:
 
 
 def _bands(bands: Sequence[Span], axis: Axis, bottom: float) -> Iterator[Markup]:
-    free = 0.0
+    """A fault that lasted is a band; one that struck at once is a line."""
+    struck = -THINNEST
     for number, band in enumerate(bands):
         left, width = axis.x(band.begin), axis.x(band.end) - axis.x(band.begin)
-        title = tag("title", band.title) if number < MOST_TITLES else None
-        shape = tag(
+        if width <= THINNEST:
+            if left < struck + THINNEST:
+                continue
+            struck = left
+        yield tag(
             "rect",
-            title,
+            tag("title", band.title) if number < MOST_TITLES else None,
             x=_n(left),
             y=str(HEAD - 14),
             width=_n(max(width, THINNEST)),
             height=_n(bottom - HEAD + 14),
             class_="band" if width > THINNEST else "strike",
         )
-        yield shape
-        long = len(band.label) * LETTER
-        start = min(left, WIDTH - MARGIN - long)
-        if start >= free:
-            yield _text(start, HEAD - 18, band.label, "fault")
-            free = start + long + 8
+    labels = [(axis.x(band.begin), band.label) for band in bands]
+    yield from _labels(labels, (HEAD - 18, HEAD - 29), "fault")
+
+
+def _labels(
+    labels: Iterable[tuple[float, str]], lines: Sequence[float], kind: str
+) -> Iterator[Markup]:
+    """Each word at its place on the first line that has room for it, or not at all."""
+    free = dict.fromkeys(lines, 0.0)
+    for x, text in labels:
+        long = len(text) * LETTER
+        start = min(x, WIDTH - MARGIN - long)
+        line = next((line for line in lines if start >= free[line]), None)
+        if line is not None:
+            yield _text(start, line, text, kind)
+            free[line] = start + long + 6
 
 
 def _moments(moments: Sequence[Mark], axis: Axis, bottom: float) -> Iterator[Markup]:
-    free = 0.0
     for mark in moments:
-        x = axis.x(mark.at)
-        yield tag(
-            "path",
-            tag("title", mark.title),
-            d=f"M{_n(x)} {HEAD - 10}V{_n(bottom)}",
-            class_="moment",
-        )
-        start = min(x + 3, WIDTH - MARGIN - len(mark.kind) * LETTER)
-        if start >= free:
-            yield _text(start, HEAD - 5, mark.kind, "moment")
-            free = start + len(mark.kind) * LETTER + 6
+        path = f"M{_n(axis.x(mark.at))} {HEAD - 13}V{_n(bottom)}"
+        yield tag("path", tag("title", mark.title), d=path, class_="moment")
+    labels = [(axis.x(mark.at) + 3, mark.kind) for mark in moments]
+    yield from _labels(labels, (HEAD - 5,), "moment")
 
 
 # -- lanes -----------------------------------------------------------------------------------
@@ -134,7 +147,7 @@ def _lane(lane: Lane, axis: Axis, top: float) -> Markup:
         if row.label:
             parts.append(_row_label(row.label, y))
         parts += _spans(row.spans, axis, y, titles=titles)
-        parts += [_mark(mark, axis, y) for mark in row.marks[:MOST_TITLES]]
+        parts += _marks(row.marks, axis, y)
     if lane.note:
         y = top + ROW * len(lane.rows) + BAR - 1
         parts.append(_text(GUTTER, y, lane.note, "note"))
@@ -143,7 +156,7 @@ def _lane(lane: Lane, axis: Axis, top: float) -> Markup:
 
 def _row_label(label: str, y: float) -> Markup:
     """At the right of the gutter; the end of a long name says less than its beginning."""
-    fits = int((GUTTER - 8) / LETTER)
+    fits = int((GUTTER - TITLES - 6) / NARROW)
     short = label if len(label) <= fits else label[: fits - 1] + "…"
     title = tag("title", label) if short != label else None
     return tag("text", title, short, x=str(GUTTER - 6), y=_n(y + BAR - 1), class_="row")
@@ -163,7 +176,6 @@ def _spans(spans: Iterable[Span], axis: Axis, y: float, *, titles: bool) -> Iter
             y=_n(y),
             width=_n(width),
             height=str(BAR),
-            rx="1.5",
             class_=f"s {span.kind}",
         )
         ending = _cap(span, left + width, y)
@@ -174,24 +186,29 @@ def _spans(spans: Iterable[Span], axis: Axis, y: float, *, titles: bool) -> Iter
 
 
 def _merged(spans: Iterable[Span], axis: Axis, y: float) -> Iterator[Markup]:
-    """Hundreds of spans as one path for each kind: nobody points at a single one."""
+    """Hundreds of spans as one path for each kind: nobody points at a single one.
+
+    What falls beside a dot that has its colour already adds nothing.
+    """
     paths: dict[str, list[str]] = {}
+    covered: dict[str, float] = {}
     for span in spans:
         left = axis.x(span.begin)
-        width = max(THINNEST / 2, axis.x(span.end) - left)
-        paths.setdefault(span.kind, []).append(
-            f"M{_n(left)} {_n(y)}h{_n(width)}v{BAR}h-{_n(width)}z"
-        )
+        right = max(axis.x(span.end), left + THINNEST / 2)
+        if right > covered.get(span.kind, 0.0) + THINNEST:
+            covered[span.kind] = right
+            paths.setdefault(span.kind, []).append(f"M{_n(left)} {_n(y)}h{_n(right - left)}")
     for kind, pieces in paths.items():
-        yield tag("path", d="".join(pieces), class_=f"s {kind}")
+        yield tag(
+            "path", d="".join(pieces), class_=f"s {kind}", transform=f"translate(0 {BAR / 2})"
+        )
 
 
 def _cap(span: Span, x: float, y: float) -> Markup | None:
     """How a connection ended is told by shape too: a cross is a reset, an arrow is still open."""
     middle, half = y + BAR / 2, BAR / 2 - 1
     if span.kind.endswith("rst"):
-        a, b, c, d = _n(x - half), _n(middle - half), _n(x + half), _n(middle + half)
-        return tag("path", d=f"M{a} {b}L{c} {d}M{c} {b}L{a} {d}", class_="cap rst")
+        return tag("path", d=_cross(x, middle, half), class_="cap rst")
     if span.kind.endswith("open"):
         d = f"M{_n(x - 1)} {_n(y)}l{_n(half)} {_n(BAR / 2)}l-{_n(half)} {_n(BAR / 2)}z"
         return tag("path", d=d, class_="cap open")
@@ -200,15 +217,23 @@ def _cap(span: Span, x: float, y: float) -> Markup | None:
     return None
 
 
-def _mark(mark: Mark, axis: Axis, y: float) -> Markup:
-    """A diamond; what went wrong is a cross."""
-    x, middle, half = axis.x(mark.at), y + BAR / 2, 4.0
-    if mark.kind in ("crash", "refused"):
-        a, b, c, d = _n(x - half), _n(middle - half), _n(x + half), _n(middle + half)
-        d = f"M{a} {b}L{c} {d}M{c} {b}L{a} {d}"
-    else:
-        d = f"M{_n(x)} {_n(middle - half)}l4 4l-4 4l-4 -4z"
-    return tag("path", tag("title", mark.title), d=d, class_=f"m {mark.kind}")
+def _marks(marks: Iterable[Mark], axis: Axis, y: float) -> Iterator[Markup]:
+    """A diamond; what went wrong is a cross. One that would hide the one before is left out."""
+    covered: dict[str, float] = {}
+    for mark in marks:
+        x, middle = axis.x(mark.at), y + BAR / 2
+        if x < covered.get(mark.kind, -HALF) + HALF:
+            continue
+        covered[mark.kind] = x
+        path = f"M{_n(x)} {_n(middle - HALF)}l4 4l-4 4l-4 -4z"
+        if mark.kind in ("crash", "refused"):
+            path = _cross(x, middle, HALF)
+        yield tag("path", tag("title", mark.title), d=path, class_=f"m {mark.kind}")
+
+
+def _cross(x: float, y: float, half: float) -> str:
+    left, right, top, bottom = _n(x - half), _n(x + half), _n(y - half), _n(y + half)
+    return f"M{left} {top}L{right} {bottom}M{right} {top}L{left} {bottom}"
 
 
 # -- data ------------------------------------------------------------------------------------

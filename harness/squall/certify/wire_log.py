@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from squall.certify.markup import Markup, tag
+from squall.certify.markup import Markup, escape, tag
 from squall.history import Event
 from squall.report import counted
 
-MOST_ROWS = 300
-LAST_ROWS = 80
+MOST_ROWS = 200
+LAST_ROWS = 60
 MOST_LETTERS = 180
+
+# The rest of the page says this better.
+_TOLD = {"run_started": ("scenario", "adapter", "expect")}
 
 _DATA = {"sent": "sent", "message": "delivered"}
 
@@ -58,9 +61,14 @@ def place_of(wanted: Event, events: Sequence[Event]) -> int | None:
     return next((place for place in same if _identity(events[place]) == seen), None)
 
 
-def details(detail: Mapping[str, Any]) -> str:
+def details(event: Event) -> str:
     """`how=fin seconds=4.007`, cut off where it is too long to read."""
-    said = " ".join(f"{name}={_plain(value)}" for name, value in detail.items() if value != "")
+    told = _TOLD.get(event.kind, ())
+    said = " ".join(
+        f"{name}={_plain(value)}"
+        for name, value in event.detail.items()
+        if value not in ("", None, [], {}) and name not in told
+    )
     return said if len(said) <= MOST_LETTERS else said[: MOST_LETTERS - 1] + "…"
 
 
@@ -94,19 +102,15 @@ def _shown(entries: Sequence[Entry], evidence: Collection[int]) -> set[int]:
 
 
 def _row(entry: Entry, called: bool) -> Markup:
+    """A row in terse HTML, which needs no end tags here: most of a page is such rows."""
     event = entry.event
-    at = tag("td", f"{event.at:.3f}")
+    at = f"{event.at:.3f}"
     if entry.counts is not None:
-        return tag("tr", at, tag("td", _tally(entry.counts), colspan="4"), class_="data")
-    number = str(event.connection) if event.connection is not None else None
-    cells = (event.source, event.kind, number, details(event.detail))
-    return tag(
-        "tr",
-        at,
-        *(tag("td", cell) for cell in cells),
-        id=f"e{entry.place}",
-        class_="called" if called else None,
-    )
+        return Markup(f'<tr class="data"><td>{at}<td colspan="4">{escape(_tally(entry.counts))}')
+    number = "" if event.connection is None else str(event.connection)
+    cells = (at, event.source, event.kind, number, details(event))
+    anchor = f' id="e{entry.place}" class="called"' if called else ""
+    return Markup(f"<tr{anchor}>" + "".join(f"<td>{escape(cell)}" for cell in cells))
 
 
 def _tally(counts: Counter[tuple[str, str]]) -> str:
@@ -123,15 +127,21 @@ def _gap(left_out: int) -> list[Markup]:
     if not left_out:
         return []
     said = f"… {counted(left_out, 'row')} left out; the history has them all"
-    return [tag("tr", tag("td", said, colspan="5"), class_="gap")]
+    return [Markup(f'<tr class="gap"><td colspan="5">{escape(said)}')]
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    match value:
+        case str():
+            return value
+        case float():
+            return f"{value:.6g}"
+        case list() | tuple():
+            return ",".join(map(_plain, value))
+        case dict():
+            return ",".join(f"{name}:{_plain(each)}" for name, each in value.items())
+        case _:
+            return json.dumps(value, default=str)
 
 
 def _identity(event: Event) -> str:

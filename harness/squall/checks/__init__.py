@@ -33,7 +33,7 @@ from squall.checks.measures import metrics
 from squall.checks.orders import NoReplayedOrders, RequestsFinish
 from squall.checks.recovery import DataResumes, Reconnects
 from squall.checks.resources import CleanStop, NoGrowth
-from squall.checks.safety import KeepsSecrets, NoErrors, StaysAlive
+from squall.checks.safety import KeepsSecrets, NoErrors, StaysAlive, VerifiesCertificates
 from squall.checks.subscriptions import (
     NoDuplicates,
     RemovedStayRemoved,
@@ -79,6 +79,7 @@ CHECKS: Mapping[str, type[Check]] = {
         GivesUpOnBadCredentials,
         NoErrors,
         KeepsSecrets,
+        VerifiesCertificates,
         Resynchronises,
         NoSilentLoss,
         NoReplayedOrders,

@@ -173,7 +173,19 @@ class _Pause:
 
 
 # Faults that make a dial fail; what other faults end had been a connection.
-_REFUSALS = frozenset({"refuse", "flap", "http", "handshake_blackhole", "latency"})
+_REFUSALS = frozenset(
+    {
+        "refuse",
+        "flap",
+        "http",
+        "handshake_blackhole",
+        "latency",
+        "tls_certificate",
+        "tls_hang",
+        "tls_cut",
+        "tunnel_refused",
+    }
+)
 _FEWEST_TO_FAIL = 12
 _FEWEST_TO_GROW = 6
 _NOISE = 0.02  # seconds; what a busy machine adds to a pause of none

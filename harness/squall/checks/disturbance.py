@@ -12,7 +12,9 @@ from squall.history import Event
 from squall.service import CUTS
 
 # Faults of the proxy after which nothing tells the adapter that the line is dead.
-SILENCES = frozenset({"blackhole", "stall", "trickle", "handshake_blackhole"})
+SILENCES = frozenset(
+    {"blackhole", "packet_blackhole", "stall", "trickle", "handshake_blackhole", "tls_hang"}
+)
 # The same seen from the exchange: it lives, but says nothing, or never answers a Close frame.
 EXCHANGE_SILENCES = frozenset({"stall_channel", "no_ping", "ignore_close"})
 

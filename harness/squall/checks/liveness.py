@@ -96,8 +96,10 @@ def notice(silence: Silence, timeline: Timeline) -> Event | None:
     states = (e for e in timeline.after(onset, "adapter", "state") if e.get("state") in AWAY)
     signs = [next(states, None), _left_by_adapter(silence.connection), timeline.gone]
     # Of several adapters, another one may have dialled.
-    if timeline.adapters == 1 and (dial := timeline.dial_after(onset)) is not None:
-        signs.append(dialled(dial))
+    if timeline.adapters == 1:
+        signs.append(next(timeline.after(onset, "proxy", "dial_lost"), None))
+        if (dial := timeline.dial_after(onset)) is not None:
+            signs.append(dialled(dial))
     in_time = [
         sign
         for sign in signs

@@ -98,7 +98,10 @@ def _steadiness(timeline: Timeline) -> list[tuple[Event, bool]]:
         if not timeline.watched(event):
             break
         service.apply(event)
-        if event.kind != "message" and service.steady != steady:
+        # Data can only bring the steady state, and there are many of them.
+        if event.kind == "message" or (event.kind == "sent" and steady):
+            continue
+        if service.steady != steady:
             steady = not steady
             changes.append((event, steady))
     return changes
@@ -120,8 +123,9 @@ def _recovered(
 def _missed(timeline: Timeline) -> int:
     sent = by_channel(e for e in timeline.of("exchange", "sent") if timeline.alive(e))
     arrived = by_channel(timeline.of("adapter", "message")) or sent
-    return sum(
-        Wire(timeline, channel).lost_between(earlier, later)
-        for channel, events in arrived.items()
-        for earlier, later in itertools.pairwise(events)
-    )
+    return sum(_lost(Wire(timeline, channel), events) for channel, events in arrived.items())
+
+
+def _lost(wire: Wire, arrived: Sequence[Event]) -> int:
+    pairs = itertools.pairwise(arrived)
+    return sum(wire.lost_between(earlier, later) for earlier, later in pairs)

@@ -118,3 +118,39 @@ def _provoked(event: Event, timeline: Timeline) -> bool:
     )
     needs_token = method.endswith("auth") or method.startswith("private/")
     return closed or (needs_token and refused_by_fault(event, timeline))
+
+
+@dataclass(frozen=True)
+class VerifiesCertificates(Check):
+    """A certificate that is expired, for another host, or of an unknown authority is refused.
+
+    Refused means that the handshake fails, and that nothing is asked for on that connection; nor
+    may the adapter go on without TLS. A bug of this kind: an SDK that skipped the
+    verification (Kucoin/kumex-level3-sdk#6).
+    """
+
+    name = "verifies_certificates"
+    id = "C-09"
+
+    def _look(self, timeline: Timeline) -> Verdict:
+        findings = Findings()
+        shown = [
+            e for e in timeline.of("proxy", "fault_fired") if e.get("fault") == "tls_certificate"
+        ]
+        for event in shown:
+            said = [
+                later
+                for later in timeline.of("proxy", "tls_established", "upgrade_requested")
+                if later.connection == event.connection and later.at >= event.at
+            ]
+            if said:
+                findings.fail(f"accepted the bad certificate shown {when(event)}", event, *said)
+            else:
+                findings.fine(event)
+        for event in timeline.of("proxy", "tls_failed"):
+            if event.get("why") == "http request":
+                findings.fail(f"dialled without TLS {when(event)}", event)
+        return findings.verdict(
+            f"refused {times(len(shown), 'bad certificate')}",
+            "the adapter never saw a bad certificate",
+        )

@@ -329,7 +329,7 @@ class Timeline:
         swallow: there the silence begins with the fault.
         """
         struck = {fired.connection: fired for fired in disturbance.fired}
-        if disturbance.what != "blackhole":
+        if disturbance.what not in ("blackhole", "packet_blackhole"):
             return struck
         held = self.held(disturbance.started)
         match disturbance.started.get("target", "all"):

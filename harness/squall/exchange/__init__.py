@@ -1,7 +1,7 @@
 """The mock exchange: a venue that can be told to misbehave, and that sees what its clients do.
 
 `core` is the exchange without I/O, `server` puts it on sockets, `faults` lists what can be wrong
-with it, and a dialect (`deribit`) spells it as one venue does.
+with it, and a dialect (`deribit`, `binance`, `bybit`, `kraken`) spells it as one venue does.
 """
 
 from __future__ import annotations

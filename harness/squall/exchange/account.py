@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from squall.exchange.faults.base import injected
@@ -25,49 +26,82 @@ class Account:
         self.tokens = Tokens(rng)
         self.orders = Orders()
         self.withdrawn = False
+        self.last_nonce = 0
         self.cancels_by_default = False
 
     # --- tokens -----------------------------------------------------------------------------------
 
     def login(
-        self, session: Session, grant: str, scope: str, *, reusable: bool, lifetime: float
+        self, session: Session, grant: str, scope: str, *, reusable: bool, lifetime: float | None
     ) -> Token:
         """Log the connection in with a new token; `reusable` ones are valid on any connection."""
-        exchange = self._exchange
-        if self.withdrawn:
-            raise injected(exchange.dialect.trouble(Trouble.BAD_CREDENTIALS))
-        expires_at = exchange.now + lifetime
-        token = self.tokens.issue(
-            scope, None if reusable else session.number, expires_at, exchange.now
-        )
+        token = self._issue(session.number, scope, lifetime, reusable=reusable)
+        self.bind(session, token)
+        self._succeeded(session.number, grant, token, lifetime)
+        return token
+
+    def grant(self, number: int, grant: str, scope: str, lifetime: float) -> Token:
+        """A token for any connection, asked for over HTTP on connection `number`."""
+        token = self._issue(number, scope, lifetime, reusable=True)
+        self._succeeded(number, grant, token, lifetime)
+        return token
+
+    def renew(self, number: int, grant: str, token: Token, lifetime: float) -> None:
+        """The token lives for so long from now on; connection `number` asked for it over HTTP."""
+        token.expires_at = self._exchange.now + lifetime
+        self._succeeded(number, grant, token, lifetime)
+
+    def bind(self, session: Session, token: Token) -> None:
+        """From now on the connection lives on this token."""
         session.token = token
         if self.cancels_by_default:
             self._cancel_with(session)
-        exchange.observe(
+        self._watch_token(session, token)
+
+    def _issue(self, number: int, scope: str, lifetime: float | None, *, reusable: bool) -> Token:
+        now = self._exchange.now
+        if self.withdrawn:
+            raise injected(self._exchange.dialect.trouble(Trouble.BAD_CREDENTIALS))
+        expires_at = math.inf if lifetime is None else now + lifetime
+        return self.tokens.issue(scope, None if reusable else number, expires_at, now)
+
+    def _succeeded(self, number: int, grant: str, token: Token, lifetime: float | None) -> None:
+        self._exchange.observe(
             "auth_succeeded",
-            session.number,
+            number,
             grant_type=grant,
             expires_in=lifetime,
             token=token.fingerprint,
         )
-        exchange.agenda.at(expires_at, lambda: self._expired(session, token))
-        return token
+
+    def _watch_token(self, session: Session, token: Token) -> None:
+        exchange, expires_at = self._exchange, token.expires_at
+
+        def check() -> None:
+            if token.expires_at > expires_at:
+                self._watch_token(session, token)
+            elif not token.live(exchange.now):
+                self._expired(session, token)
+
+        if math.isfinite(expires_at):
+            exchange.agenda.at(expires_at, check)
 
     def authorise(self, session: Session, request: Request) -> None:
         """Raise the venue's error unless the request may be carried out.
 
-        It may on a connection that had logged in when the request came, or with a token of its own.
+        It may on a connection that had logged in when the request came (on some venues: when it is
+        served), or with a token of its own.
         """
-        token, fits = session.token, request.authenticated
+        now, in_order = self._exchange.now, self._exchange.manners.login_in_order
+        token = session.token
+        fits = request.authenticated or (in_order and session.authenticated(now))
         if request.access_token is not None:
             token = self.tokens.find(request.access_token)
             fits = (
-                token is not None
-                and token.live(self._exchange.now)
-                and token.connection in (None, session.number)
+                token is not None and token.live(now) and token.connection in (None, session.number)
             )
         if not fits:
-            error = self._exchange.dialect.trouble(Trouble.UNAUTHORIZED)
+            error = self._exchange.dialect.unauthorized(self._exchange, request)
             raise injected(error) if token is not None and token.expired_by_fault else error
 
     def expire_tokens(self) -> list[Session]:
@@ -92,9 +126,7 @@ class Account:
             return
         token.end_reported = True
         exchange.observe("token_expired", session.number, token=token.fingerprint)
-        if exchange.settings.expiry_ends_subscriptions:
-            private = filter(exchange.dialect.is_private, session.subscriptions)
-            exchange.broadcast.unsubscribe(session, list(private))
+        exchange.dialect.token_ended(exchange, session)
 
     # --- orders -----------------------------------------------------------------------------------
 

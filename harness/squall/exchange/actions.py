@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from squall.exchange.protocol import HttpAnswer
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -29,4 +31,20 @@ class Abort:
     connection: int
 
 
-Action = Send | Close | Abort
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a WebSocket ping with this payload."""
+
+    connection: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the HTTP request of this connection."""
+
+    connection: int
+    answer: HttpAnswer
+
+
+Action = Send | Close | Abort | Ping | Answer

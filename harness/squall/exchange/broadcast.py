@@ -61,6 +61,13 @@ class Broadcast:
         self._exchange.observe("unsubscribed", session.number, channels=ended)
         return ended
 
+    def unsubscribe_private(self, session: Session) -> None:
+        """Stop serving whatever needs authentication."""
+        private = self._exchange.dialect.is_private
+        self.unsubscribe(
+            session, [channel for channel in session.subscriptions if private(channel)]
+        )
+
     def retire(self, session: Session, channels: Sequence[str]) -> None:
         """Forget these subscriptions."""
         for channel in channels:
@@ -89,6 +96,10 @@ class Broadcast:
             feed.catch_up(self._exchange.now)
         return feed.number
 
+    def restarted(self, channel: str) -> int | None:
+        """The number of the message with which the channel began anew; None where it never did."""
+        return self._feed(channel).restarted
+
     # --- steady traffic ---------------------------------------------------------------------------
 
     def _feed(self, channel: str) -> Feed:
@@ -113,7 +124,7 @@ class Broadcast:
         feed.forgive(self._exchange.now)
         for number in self._numbers(feed, listeners):
             self._catch_up(feed.channel, number, listeners)
-            message = self._exchange.dialect.data(self._exchange, feed.channel, number)
+            message = self._message(feed, number, listeners)
             self._deliver(feed.channel, message, *listeners.values())
         self._exchange.agenda.at(feed.due, lambda: self._publish(feed))
 
@@ -133,6 +144,19 @@ class Broadcast:
             injection.spend()
             return numbers
         return [feed.advance()]
+
+    def _message(self, feed: Feed, number: int, listeners: dict[int, Session]) -> Message:
+        """Message `number`, or what a fault makes of it."""
+        exchange, dialect = self._exchange, self._exchange.dialect
+        message = dialect.data(exchange, feed.channel, number)
+        for injection in exchange.injections:
+            if (other := injection.fault.alter(exchange, injection, feed, number, message)) is None:
+                continue
+            for connection in tuple(listeners):
+                injection.bite(connection)
+            injection.spend()
+            message = other
+        return message
 
     # --- snapshots --------------------------------------------------------------------------------
 
@@ -161,11 +185,17 @@ class Broadcast:
     # --- single messages --------------------------------------------------------------------------
 
     def announce(self, *, locked: bool) -> list[Session]:
-        """Tell those who subscribed to such notices; the list of them."""
-        channel, message = self._exchange.dialect.notice(locked)
-        listeners = list(self._listeners.get(channel, {}).values())
-        self._deliver(channel, message, *listeners)
-        return listeners
+        """Tell those whom the venue tells of planned maintenance; the list of them."""
+        exchange = self._exchange
+        told = []
+        for session in exchange.live_sessions():
+            found = exchange.dialect.notice(exchange, session, locked)
+            if found is not None and session.open:
+                channel, text = found
+                exchange.send(text, session)
+                exchange.observe("sent", session.number, channel=channel, seq=None, snapshot=False)
+                told.append(session)
+        return told
 
     def order_changed(self, order: Order) -> None:
         """Tell those who follow the account's orders."""
@@ -175,9 +205,13 @@ class Broadcast:
                 self._deliver(channel, message, *listeners.values())
 
     def _deliver(self, channel: str, message: Message, *sessions: Session) -> None:
-        self._exchange.send(message.text, *sessions)
+        wordings: dict[str, list[Session]] = {}
         for session in sessions:
+            text = self._exchange.dialect.envelope(session, channel, message.text)
+            wordings.setdefault(text, []).append(session)
             session.subscriptions[channel] += 1
+        for text, same in wordings.items():
+            self._exchange.send(text, *same)
         # Only now: an observer may inject a fault that ends subscriptions.
         for session in sessions:
             self._exchange.observe(

@@ -1,6 +1,7 @@
 """The mock exchange without I/O: what happened goes in, what is to be done comes out.
 
     admit, connected ─▶ received ─▶ (faults, ack latency) ─▶ dialect.answer ─▶ reply
+    http ─▶ (faults) ─▶ dialect.rest ─▶ answer
                         tick ─▶ data, heartbeats, expiry
                         disconnected ─▶ cancel on disconnect
 
@@ -20,13 +21,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from squall.exchange.account import Account
-from squall.exchange.actions import Abort, Action, Close, Send
+from squall.exchange.actions import Abort, Action, Answer, Close, Ping, Send
+from squall.exchange.admission import Admission
 from squall.exchange.agenda import Agenda
 from squall.exchange.broadcast import Broadcast
 from squall.exchange.faults.base import ExchangeFault, Ruling
 from squall.exchange.heartbeats import Heartbeats
 from squall.exchange.injection import Injection, Injections, Observe
-from squall.exchange.protocol import Dialect, HttpAnswer, Op, Request, Trouble, VenueError
+from squall.exchange.limits import Limits
+from squall.exchange.protocol import (
+    Dialect,
+    HttpAnswer,
+    HttpRequest,
+    Op,
+    Request,
+    VenueError,
+)
 from squall.exchange.session import Session
 from squall.exchange.settings import Settings
 
@@ -45,6 +55,7 @@ class Exchange:
     ) -> None:
         self.dialect = dialect
         self.settings = settings
+        self.manners = dialect.manners.under(settings)
         self.rng = rng
         self.observe = observe
         self.now = self.origin = 0.0
@@ -53,6 +64,8 @@ class Exchange:
         self.account = Account(self)
         self.broadcast = Broadcast(self)
         self.heartbeats = Heartbeats(self)
+        self._admission = Admission(self)
+        self._limits = Limits(self)
         self._act = act
         self._sessions: dict[int, Session] = {}
         self._afterwards: list[Callable[[], None]] = []
@@ -76,7 +89,7 @@ class Exchange:
     def admit(self, number: int, path: str, address: str, now: float) -> HttpAnswer | None:
         """Judge a client that asks for a WebSocket: the refusal, or None where it may come in."""
         self.now = now
-        refusal = self._refusal(number, path, address)
+        refusal = self._admission.refusal(number, path, address)
         if refusal is not None:
             self.observe("rest", number, method="GET", path=path, status=refusal.status)
         return refusal
@@ -84,14 +97,31 @@ class Exchange:
     def connected(self, number: int, path: str, address: str, now: float) -> None:
         """A WebSocket connection is up."""
         self.now = now
-        self._sessions[number] = Session(number, path, address, self.settings, now)
+        session = Session(number, path, address, self.settings, self.manners, now)
+        self._sessions[number] = session
         self.observe("opened", number, path=path)
+        if session.open:
+            self.dialect.opened(self, session)
+            self.heartbeats.opened(session)
+            self._limits.opened(session)
 
-    def heard(self, number: int, now: float) -> None:
-        """A message of any kind has arrived: a text, or a ping or pong."""
+    def ponged(self, number: int, payload: bytes, now: float) -> None:
+        """A pong has arrived."""
+        self.now = now
+        provoked = self.heartbeats.ponged(self._sessions[number], payload)
+        self.heard(number, now, counted=not provoked)
+
+    def heard(self, number: int, now: float, *, counted: bool = True) -> None:
+        """A message of any kind has arrived: a text, or a ping or pong.
+
+        A client must not go over a limit because a fault made it speak: that is not `counted`.
+        """
         self.now = now
         session = self._sessions[number]
         session.last_heard = now
+        if not counted:
+            return
+        self._limits.heard(session)
         for injection in self.injections:
             excess = injection.fault.excess(injection, number, now)
             if excess is not None and session.open:
@@ -109,13 +139,10 @@ class Exchange:
             request = self.dialect.parse(text)
         except VenueError as error:
             request = Request("", id=error.id, received=now)
-            excess = self._excess(session, request)
+            excess = self._limits.excess(session, request)
             self._schedule(session, request, Ruling(error=excess or error))
             return
-        request = replace(request, authenticated=session.authenticated(now), received=now)
-        self._report(session, request)
-        if session.open:
-            self._schedule(session, request, self._ruling(session, request))
+        self.take(session, request)
 
     def answers_close(self, number: int, now: float) -> bool:
         """A client says goodbye; whether it is answered, as it should be."""
@@ -143,10 +170,30 @@ class Exchange:
     def rest(self, number: int, method: str, target: str, now: float) -> HttpAnswer:
         """Answer an HTTP request."""
         self.now = now
-        answer = self.dialect.rest(self, method, target)
-        path = target.partition("?")[0]
-        self.observe("rest", number, method=method, path=path, status=answer.status)
-        return answer
+        return self._answer(number, HttpRequest(method, target), None)
+
+    def http(self, number: int, asked: HttpRequest, now: float) -> None:
+        """An HTTP request has arrived; its answer may come later."""
+        self.now = now
+        request = self.dialect.understand(self, asked)
+        ruling = Ruling()
+        if request is not None:
+            if request.logs_in:
+                self._report_login(number, request)
+            ruling = self._fate(number, request)
+
+        def serve() -> None:
+            if ruling.swallowed and not ruling.carried_out:
+                return
+            answer = self._answer(number, asked, ruling.error, request)
+            if not ruling.swallowed:
+                self._act(Answer(number, answer))
+            self.finish()
+
+        if ruling.delay:
+            self.agenda.at(now + ruling.delay, serve)
+        else:
+            serve()
 
     def inject(self, fault: ExchangeFault, now: float) -> Injection:
         """Put a fault in force."""
@@ -175,11 +222,26 @@ class Exchange:
         """The connections that are up and not about to be closed."""
         return [session for session in self._sessions.values() if session.open]
 
+    def take(self, session: Session, request: Request) -> None:
+        """Report a request, and serve it when it is due."""
+        known = session.authenticated(self.now) or self.dialect.vouches(self, session, request)
+        request = replace(request, authenticated=known, received=self.now)
+        self._report(session, request)
+        if session.open:
+            self._schedule(session, request, self._ruling(session, request))
+
     def send(self, text: str, *sessions: Session) -> None:
         """Send a message on these connections."""
-        numbers = tuple(session.number for session in sessions if session.open)
-        if numbers:
-            self._act(Send(numbers, text))
+        open_ones = [session for session in sessions if session.open]
+        for session in open_ones:
+            session.last_sent = self.now
+        if open_ones:
+            self._act(Send(tuple(session.number for session in open_ones), text))
+
+    def ping(self, session: Session, payload: bytes) -> None:
+        """Send a WebSocket ping."""
+        if session.open:
+            self._act(Ping(session.number, payload))
 
     def close(self, session: Session, code: int, reason: str) -> None:
         """Close a connection with a closing handshake."""
@@ -203,19 +265,6 @@ class Exchange:
 
     # --- connecting -------------------------------------------------------------------------------
 
-    def _refusal(self, number: int, path: str, address: str) -> HttpAnswer | None:
-        if path.partition("?")[0] != self.dialect.path:
-            return HttpAnswer(404, "not found\n", "text/plain")
-        for injection in self.injections:
-            if refusal := injection.fault.refusal():
-                injection.bite(number)
-                return refusal
-        count = 1 + sum(session.address == address for session in self.live_sessions())
-        if count > self.settings.connections_per_address:
-            self.observe("limit_exceeded", number, rule="connections per address", count=count)
-            return HttpAnswer(429, "too many connections\n", "text/plain")
-        return None
-
     def _retire(self, session: Session) -> None:
         session.open = False
         self.broadcast.retire(session, list(session.subscriptions))
@@ -232,11 +281,9 @@ class Exchange:
             authenticated=request.authenticated,
             private=request.private,
         )
+        if request.logs_in:
+            self._report_login(number, request)
         match request.op:
-            case Op.AUTH:
-                self.observe(
-                    "auth_requested", number, grant_type=request.grant, material=request.material
-                )
             case Op.SUBSCRIBE:
                 self.observe(
                     "subscribe_requested",
@@ -251,32 +298,25 @@ class Exchange:
             case Op.TEST:
                 self.heartbeats.answered(session)
 
+    def _report_login(self, number: int, request: Request) -> None:
+        self.observe("auth_requested", number, grant_type=request.grant, material=request.material)
+
     def _ruling(self, session: Session, request: Request) -> Ruling:
         """What limits and faults make of a request."""
-        excess = self._excess(session, request)
+        excess = self._limits.excess(session, request)
         if excess is not None:
             return Ruling(error=excess)
+        return self._fate(session.number, request)
+
+    def _fate(self, number: int, request: Request) -> Ruling:
+        """What faults make of a request."""
         ruling = Ruling()
         for injection in self.injections:
             if found := injection.fault.ruling(self, request):
                 ruling = ruling.joined(found)
-                injection.bite(session.number)
+                injection.bite(number)
                 injection.spend()
         return ruling
-
-    def _excess(self, session: Session, request: Request) -> VenueError | None:
-        session.requests += 1
-        if request.op in (Op.ORDER, Op.CANCEL):
-            rule, fits = "matching engine", session.matching.take(1, self.now)
-        else:
-            rule, fits = "credits", session.credits.take(self.settings.credit_cost, self.now)
-        if fits:
-            return None
-        self.observe("limit_exceeded", session.number, rule=rule, count=session.requests)
-        session.condemned = True
-        error = self.dialect.trouble(Trouble.RATE)
-        error.terminates = True
-        return error
 
     def _schedule(self, session: Session, request: Request, ruling: Ruling) -> None:
         due = session.last_due = max(self.now + self.settings.ack_latency, session.last_due)
@@ -299,19 +339,41 @@ class Exchange:
             self.send(reply, session)
         self.finish()
 
-    def _fail(self, session: Session, request: Request, error: VenueError) -> Sequence[str]:
+    def _answer(
+        self,
+        number: int,
+        asked: HttpRequest,
+        error: VenueError | None,
+        request: Request | None = None,
+    ) -> HttpAnswer:
+        try:
+            if error is not None:
+                raise error
+            answer = self.dialect.rest(self, number, asked)
+        except VenueError as wrong:
+            self.report_error(number, request or Request(f"{asked.method} {asked.path}"), wrong)
+            answer = self.dialect.http_error(self, wrong)
+        self.observe("rest", number, method=asked.method, path=asked.path, status=answer.status)
+        return answer
+
+    def report_error(self, number: int, request: Request, error: VenueError) -> None:
+        """Tell that a request, or a part of it, is answered with an error."""
         self.observe(
             "error",
-            session.number,
+            number,
             code=error.code,
             message=error.message,
             method=request.method,
             id=request.id,
             injected=error.injected,
         )
-        if request.op is Op.AUTH:
-            self.observe("auth_failed", session.number, code=error.code, injected=error.injected)
+        if request.logs_in:
+            self.observe("auth_failed", number, code=error.code, injected=error.injected)
+
+    def _fail(self, session: Session, request: Request, error: VenueError) -> Sequence[str]:
+        self.report_error(session.number, request, error)
         if error.terminates:
             code = self.settings.termination_code
             self.afterwards(lambda: self.close(session, code, error.message))
-        return [self.dialect.error(self, request, error)]
+        reply = self.dialect.error(self, session, request, error)
+        return () if reply is None else (reply,)

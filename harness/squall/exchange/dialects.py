@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from squall.errors import ScenarioError, did_you_mean
+from squall.exchange.binance import Binance
+from squall.exchange.bybit import Bybit
 from squall.exchange.deribit import Deribit
+from squall.exchange.kraken import Kraken
 from squall.exchange.protocol import Dialect
 
 DIALECTS: Mapping[str, type[Dialect]] = MappingProxyType(
-    {dialect.name: dialect for dialect in (Deribit,)}
+    {dialect.name: dialect for dialect in (Deribit, Binance, Bybit, Kraken)}
 )
 
 

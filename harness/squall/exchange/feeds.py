@@ -13,6 +13,9 @@ import zlib
 class Feed:
     """The schedule of one channel: message `n + 1` falls due `n` periods after the origin.
 
+    `restarted` is the number of the message with which the venue began the channel anew, None where
+    it never did.
+
     The origin is shifted by a fraction of the period that depends on the channel's name, so that
     hundreds of channels do not all send in the same instant.
     """
@@ -20,6 +23,7 @@ class Feed:
     def __init__(self, channel: str, start: float, period: float) -> None:
         self.channel = channel
         self.running = False
+        self.restarted: int | None = None
         self._origin = start + period * (zlib.crc32(channel.encode()) / 2**32)
         self._period = period
         self._ticks = 0

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from squall.exchange.manners import Manners
+
 if TYPE_CHECKING:
     from squall.exchange.core import Exchange
     from squall.exchange.orders import Order
@@ -65,6 +67,11 @@ class Request:
     received: float = 0.0
     missing: int = 0
 
+    @property
+    def logs_in(self) -> bool:
+        """Whether it proves who its sender is: a login, or a request that bears its own proof."""
+        return self.op is Op.AUTH or bool(self.material)
+
 
 class VenueError(Exception):
     """A request fails in a way that the venue has a code for.
@@ -74,7 +81,7 @@ class VenueError(Exception):
 
     def __init__(
         self,
-        code: int,
+        code: int | str,
         message: str,
         data: Mapping[str, Any] | None = None,
         *,
@@ -103,6 +110,26 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """An HTTP request that asks for no WebSocket. Names of headers are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark."""
+        return self.target.partition("?")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """The answer to an HTTP request; `retry_after` in seconds where it carries that header."""
 
@@ -113,16 +140,39 @@ class HttpAnswer:
 
 
 class Dialect(ABC):
-    """How one venue spells requests, replies, channels and data."""
+    """How one venue spells requests, replies, channels and data.
+
+    `path` is where a client connects, `private_path` where it must go for private data, None
+    where one endpoint serves both.
+    """
 
     name: ClassVar[str]
     path: ClassVar[str]
+    private_path: ClassVar[str | None] = None
+    manners: ClassVar[Manners] = Manners()
+
+    def lacks(self, what: str) -> str | None:
+        """Why something that a scenario may ask for makes no sense here; None where it does.
+
+        `what` is a fault, a setting of the exchange, a kind of event that a step waits for, or a
+        method that a step requests.
+        """
+        return None
+
+    def serves(self, path: str) -> bool:
+        """Whether there is a WebSocket endpoint at this path."""
+        return path.partition("?")[0] == self.path
+
+    def opened(self, exchange: Exchange, session: Session) -> None:
+        """Do what the venue does when a connection is up."""
+        return None
 
     @abstractmethod
     def channels(self, kind: str, count: int) -> list[str]:
         """The first `count` channels of a kind: trades, book, ticker or orders (private).
 
-        Raises ValueError where the venue has no such kind, or fewer channels of it.
+        Raises ValueError where the venue has no such kind, or fewer channels of it. A venue that
+        tells of all orders on one channel has that one, however many are asked for.
         """
 
     @abstractmethod
@@ -137,20 +187,30 @@ class Dialect(ABC):
     def parse(self, text: str) -> Request:
         """Understand a message of the client. Raises VenueError where that is impossible."""
 
+    def vouches(self, exchange: Exchange, session: Session, request: Request) -> bool:
+        """Whether the request itself proves who sent it, so that it needs no login before it."""
+        return False
+
     @abstractmethod
     def answer(self, exchange: Exchange, session: Session, request: Request) -> Sequence[str]:
         """Carry out a request and spell the reply, or replies. Raises VenueError."""
 
     @abstractmethod
-    def error(self, exchange: Exchange, request: Request, error: VenueError) -> str:
-        """Spell an error reply."""
+    def error(
+        self, exchange: Exchange, session: Session, request: Request, error: VenueError
+    ) -> str | None:
+        """Spell an error reply; None where the venue says nothing."""
 
     @abstractmethod
     def trouble(self, trouble: Trouble) -> VenueError:
         """The venue's own code for a common failure."""
 
+    def unauthorized(self, exchange: Exchange, request: Request) -> VenueError:
+        """The error for a private request that neither a login nor a proof goes with."""
+        return self.trouble(Trouble.UNAUTHORIZED)
+
     @abstractmethod
-    def explain(self, code: int) -> str:
+    def explain(self, code: int | str) -> str:
         """The venue's own words for an error code."""
 
     @abstractmethod
@@ -169,14 +229,43 @@ class Dialect(ABC):
     def order_message(self, exchange: Exchange, channel: str, order: Order) -> Message | None:
         """The news of an order, or None where the channel does not tell of it."""
 
-    @abstractmethod
+    def with_bad_checksum(self, message: Message) -> Message | None:
+        """The message with a checksum that does not fit; None where the venue has none."""
+        return None
+
+    def envelope(self, session: Session, channel: str, text: str) -> str:
+        """A data message as this connection gets it."""
+        return text
+
+    def token_ended(self, exchange: Exchange, session: Session) -> None:
+        """The token on which a connection lived has come to its end."""
+        if exchange.settings.expiry_ends_subscriptions:
+            exchange.broadcast.unsubscribe_private(session)
+
+    # --- liveness and notices ---------------------------------------------------------------------
+
     def heartbeat(self) -> tuple[str, str]:
         """The venue's application-level heartbeat, and its request for a sign of life."""
+        raise NotImplementedError(f"{self.name} has no heartbeat that clients ask for")
+
+    def keepalive(self) -> str:
+        """What the venue says when it has nothing to say."""
+        raise NotImplementedError(f"{self.name} keeps silent")
 
     @abstractmethod
-    def notice(self, locked: bool) -> tuple[str, Message]:
-        """The channel that tells of planned maintenance, and the message."""
+    def notice(self, exchange: Exchange, session: Session, locked: bool) -> tuple[str, str] | None:
+        """What a connection is told of planned maintenance, and on which channel."""
+
+    # --- HTTP -------------------------------------------------------------------------------------
 
     @abstractmethod
-    def rest(self, exchange: Exchange, method: str, target: str) -> HttpAnswer:
-        """Answer an HTTP request."""
+    def rest(self, exchange: Exchange, number: int, request: HttpRequest) -> HttpAnswer:
+        """Answer an HTTP request. Raises VenueError."""
+
+    def understand(self, exchange: Exchange, request: HttpRequest) -> Request | None:
+        """The HTTP request as faults see it; None where they leave HTTP alone."""
+        return None
+
+    def http_error(self, exchange: Exchange, error: VenueError) -> HttpAnswer:
+        """Spell an error over HTTP."""
+        raise error

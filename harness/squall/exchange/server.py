@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import random
 from collections.abc import Callable
 from http import HTTPStatus
@@ -22,11 +21,12 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from squall.errors import NetworkError
-from squall.exchange.actions import Abort, Action, Close, Send
+from squall.exchange import http
+from squall.exchange.actions import Abort, Action, Answer, Close, Ping, Send
 from squall.exchange.core import Exchange
 from squall.exchange.faults.base import ExchangeFault
 from squall.exchange.injection import Injection, Observe
-from squall.exchange.protocol import Dialect, HttpAnswer
+from squall.exchange.protocol import Dialect, HttpAnswer, HttpRequest
 from squall.exchange.settings import Settings
 
 Identify = Callable[[tuple[str, int]], int | None]
@@ -36,6 +36,8 @@ BACKLOG = 4096
 STOP_TIMEOUT = 2.0
 END_OF_HEAD = b"\r\n\r\n"
 MAX_HEAD_BYTES = 65_536
+NO_LENGTH = HttpAnswer(411, "length required\n", "text/plain")
+TOO_LONG = HttpAnswer(413, "too long\n", "text/plain")
 
 
 class ExchangeServer:
@@ -189,6 +191,13 @@ class ExchangeServer:
                 self.lines[connection].close(code, reason)
             case Abort(connection):
                 self.lines[connection].abort()
+            case Ping(connection, payload):
+                frame = Frame(Opcode.PING, payload).serialize(mask=False)
+                self.lines[connection].write(frame)
+            case Answer(connection, answer):
+                # Who has left in the meantime gets none.
+                if connection in self.lines:
+                    self.lines[connection].answer(answer)
 
 
 class Line(asyncio.Protocol):
@@ -201,6 +210,8 @@ class Line(asyncio.Protocol):
         self._number: int | None = None
         self._peer = ("", 0)
         self._head: bytes | None = b""
+        self._asking: http.Head | None = None
+        self._body = b""
         self._upgraded = False
         self._fragments: list[bytes] = []
         self._withheld: list[bytes] = []
@@ -230,6 +241,8 @@ class Line(asyncio.Protocol):
             self._patience.cancel()
         if self._upgraded:
             self._server.guard(self._report_end)
+        elif self._number is not None:
+            self._server.lines.pop(self._number, None)
         self._server.gone(self)
 
     # --- what the exchange wants ------------------------------------------------------------------
@@ -254,6 +267,12 @@ class Line(asyncio.Protocol):
         self._flush(self._withheld)
         self._give_up_later()
 
+    def answer(self, answer: HttpAnswer) -> None:
+        """Answer the HTTP request, and be done."""
+        if not self._transport.is_closing():
+            self._transport.write(http.serialize(answer))
+            self._transport.close()
+
     def abort(self) -> None:
         """Drop the connection."""
         if not self._transport.is_closing():
@@ -275,9 +294,27 @@ class Line(asyncio.Protocol):
                 self._head = head
                 return
             self._head = None
-            self._feed(head + end)
-        if self._upgraded and data:
+            self._asking = http.head(head + end) if end else None
+            if self._asking is None:
+                self._feed(head + end)
+        if self._asking is not None:
+            self._take_body(self._asking, data)
+        elif self._upgraded and data:
             self._feed(data)
+
+    def _take_body(self, head: http.Head, data: bytes) -> None:
+        self._body += data
+        if head.length is None:
+            self.answer(NO_LENGTH)
+        elif head.length > self._server.settings.max_message_bytes:
+            self.answer(TOO_LONG)
+        elif self._number is None and len(self._body) >= head.length:
+            self._serve(head.request(self._body[: head.length]))
+
+    def _serve(self, request: HttpRequest) -> None:
+        number = self._number = self._server.number(self._peer)
+        self._server.lines[number] = self
+        self._server.exchange.http(number, request, self._server.now)
 
     def _feed(self, data: bytes) -> None:
         self._wire.receive_data(data)
@@ -295,14 +332,9 @@ class Line(asyncio.Protocol):
     def _open(self, request: Request) -> None:
         number = self._number = self._server.number(self._peer)
         exchange, now = self._server.exchange, self._server.now
-        if "Upgrade" not in request.headers:
-            # websockets before 17 understands GET alone, and does not say so.
-            method = getattr(request, "method", "GET")
-            self._answer(exchange.rest(number, method, request.path, now))
-            return
         refusal = exchange.admit(number, request.path, self._peer[0], now)
         if refusal is not None:
-            self._answer(refusal)
+            self._refuse(refusal)
             return
         response = self._wire.accept(request)
         self._wire.send_response(response)
@@ -312,17 +344,9 @@ class Line(asyncio.Protocol):
             self._server.lines[number] = self
             exchange.connected(number, request.path, self._peer[0], now)
 
-    def _answer(self, answer: HttpAnswer) -> None:
+    def _refuse(self, answer: HttpAnswer) -> None:
         body = answer.body.encode()
-        headers = Headers(
-            {
-                "Content-Type": answer.content_type,
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-            }
-        )
-        if answer.retry_after is not None:
-            headers["Retry-After"] = str(math.ceil(answer.retry_after))
+        headers = Headers(http.headers(answer, body))
         phrase = HTTPStatus(answer.status).phrase
         self._wire.send_response(Response(answer.status, phrase, headers, body))
 
@@ -334,8 +358,10 @@ class Line(asyncio.Protocol):
                     *earlier, farewell, end = self._wire.data_to_send()
                     self._flush(earlier)
                     self._withheld = [farewell, end]
-            case Opcode.PING | Opcode.PONG:
+            case Opcode.PING:
                 exchange.heard(number, now)
+            case Opcode.PONG:
+                exchange.ponged(number, bytes(frame.data), now)
             case _:
                 self._fragments.append(bytes(frame.data))
                 if frame.fin:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Any
+
 from squall.exchange.heartbeats import Heartbeat
+from squall.exchange.manners import Manners
 from squall.exchange.settings import Settings
 from squall.exchange.tokens import Token
 
@@ -24,16 +28,37 @@ class Bucket:
         return True
 
 
+class Window:
+    """A rolling window: what happened within the last `per` seconds."""
+
+    def __init__(self, per: float) -> None:
+        self._per = per
+        self._times: deque[float] = deque()
+
+    def add(self, now: float) -> int:
+        """One more; how many there are now."""
+        self._times.append(now)
+        while self._times[0] <= now - self._per:
+            self._times.popleft()
+        return len(self._times)
+
+
 class Session:
     """What the venue remembers of a connection. All of it dies with the connection.
 
     `subscriptions` counts the messages that were sent on each channel.
     A `condemned` one has gone over a limit: it gets the error and is closed. One that
-    `said_goodbye` waits for an answer that a fault withholds.
+    `said_goodbye` waits for an answer that a fault withholds. `state` is the dialect's own.
     """
 
     def __init__(
-        self, number: int, path: str, address: str, settings: Settings, now: float
+        self,
+        number: int,
+        path: str,
+        address: str,
+        settings: Settings,
+        manners: Manners,
+        now: float,
     ) -> None:
         self.number = number
         self.path = path
@@ -47,7 +72,12 @@ class Session:
         self.heartbeat: Heartbeat | None = None
         self.cancel_on_disconnect = False
         self.requests = 0
+        self.state: Any = None
         self.last_heard = now
+        self.last_sent = now
+        self.message_limit = manners.message_limit
+        self.idle_limit = manners.idle_limit
+        self.arrivals = Window(1.0)
         self.last_due = now
         self.credits = Bucket(settings.credit_pool, settings.credit_refill, now)
         self.matching = Bucket(settings.matching_burst, settings.matching_rate, now)

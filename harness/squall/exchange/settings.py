@@ -37,14 +37,17 @@ class Settings:
     repeat_sends_snapshot: bool = True
     """Whether subscribing to a book that is served already sends a snapshot: undocumented."""
 
+    listen_key_lifetime: Seconds = 3600.0
+    """Seconds for which a Binance listenKey lives without a keepalive."""
+
+    receive_window: Seconds = 5.0
+    """How far the timestamp of a signed request may lie behind the venue's clock (Binance)."""
+
     heartbeat_minimum: Seconds = 10.0
     """The shortest heartbeat interval, in seconds, that a client may ask for."""
 
     inactivity_limit: Seconds = 600.0
     """Seconds of silence after which cancel-on-disconnect strikes on an open connection."""
-
-    connections_per_address: int = 32
-    """How many WebSocket connections one address may hold; the next is refused with HTTP 429."""
 
     credit_pool: int = 50_000
     """Request credits that a connection starts with, and that it cannot exceed."""
@@ -73,10 +76,51 @@ class Settings:
     max_unsent_bytes: int = 4_194_304
     """Unsent bytes at which a client that does not read is cut off."""
 
+    # What follows overrules the venue's own manners where it is not None.
+
+    login_in_order: bool | None = None
+    """Whether a private request may follow a login at once, without waiting for its answer."""
+
+    connections_per_address: int | None = None
+    """How many WebSocket connections one address may hold; the next is refused with HTTP 429."""
+
+    attempt_limit: int | None = None
+    """How many WebSocket connections one address may ask for in any `attempt_window`."""
+
+    attempt_window: Seconds | None = None
+    """The rolling window of `attempt_limit`, in seconds."""
+
+    ban_lifetime: Seconds | None = None
+    """Seconds for which an address is refused that went over `attempt_limit`."""
+
+    message_limit: int | None = None
+    """How many messages, pings and pongs among them, a client may send in any second."""
+
+    channel_limit: int | None = None
+    """How many channels one connection may hold."""
+
+    ping_interval: Seconds | None = None
+    """Seconds between two WebSocket pings of the venue."""
+
+    ping_timeout: Seconds | None = None
+    """Seconds within which the pong is due."""
+
+    keepalive_interval: Seconds | None = None
+    """Seconds of silence after which the venue says that it is still there."""
+
+    idle_limit: Seconds | None = None
+    """Seconds after which a connection is closed on which neither side says anything."""
+
+    connection_lifetime: Seconds | None = None
+    """Seconds after which every connection is closed."""
+
+    shutdown_notice: Seconds | None = None
+    """How long before the end of its lifetime a connection is told."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value < 0:
+            if value is not None and value < 0:
                 raise ValueError(f"{field.name} is {value}; it cannot be negative")
         for name in ("tick", "trades_per_message", "credit_refill", "matching_rate"):
             if not getattr(self, name):

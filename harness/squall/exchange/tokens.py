@@ -26,7 +26,8 @@ def fingerprint(*parts: object) -> str:
 class Token:
     """An access token and the refresh token that came with it.
 
-    `connection` is the only connection on which it is valid, None where any will do.
+    `connection` is the only connection on which it is valid, None where any will do. As long as
+    it has `holders`, connections that keep it alive by using it, its time does not count.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Token:
         self.scope = scope
         self.connection = connection
         self.expires_at = expires_at
+        self.holders: set[int] = set()
         self.expired_by_fault = False
         self.end_reported = False
 
@@ -47,7 +49,7 @@ class Token:
 
     def live(self, now: float) -> bool:
         """Whether its time is not over."""
-        return now < self.expires_at
+        return bool(self.holders) or now < self.expires_at
 
 
 class Tokens:
@@ -88,6 +90,18 @@ class Tokens:
         """The token with this text."""
         return self._by_access.get(access)
 
+    def latest(self, scope: str) -> Token | None:
+        """The token that was last issued in this scope."""
+        found = [token for token in self._by_refresh.values() if token.scope == scope]
+        return found[-1] if found else None
+
+    def revoke_one(self, token: Token) -> None:
+        """This token is valid no longer."""
+        token.expires_at = float("-inf")
+        token.holders.clear()
+        self._by_access.pop(token.access, None)
+        self._by_refresh.pop(token.refresh, None)
+
     def redeem(self, refresh: str) -> Token | None:
         """The token that this refresh token belongs to. A refresh token works once."""
         return self._by_refresh.pop(refresh, None)
@@ -97,17 +111,19 @@ class Tokens:
         for token in self._by_access.values():
             if token.live(now):
                 token.expires_at = now
+                token.holders.clear()
                 token.expired_by_fault = True
 
     def revoke(self) -> None:
         """Forget them all: nothing that was ever issued is valid any more."""
-        for token in self._by_access.values():
-            token.expires_at = float("-inf")
-        self._by_access.clear()
+        for token in list(self._by_access.values()):
+            self.revoke_one(token)
         self._by_refresh.clear()
 
     def close(self, connection: int) -> None:
         """Forget what was bound to a connection that is gone."""
+        for token in self._by_access.values():
+            token.holders.discard(connection)
         for token in [t for t in self._by_refresh.values() if t.connection == connection]:
             del self._by_refresh[token.refresh]
         for token in [t for t in self._by_access.values() if t.connection == connection]:

@@ -15,8 +15,18 @@ from squall.exchange.deribit import access, market, wire
 from squall.exchange.deribit import channels as names
 from squall.exchange.deribit.channels import Channel
 from squall.exchange.deribit.methods import METHODS, QUESTIONS, spell
+from squall.exchange.manners import Manners
 from squall.exchange.orders import Order
-from squall.exchange.protocol import Dialect, HttpAnswer, Message, Op, Request, Trouble, VenueError
+from squall.exchange.protocol import (
+    Dialect,
+    HttpAnswer,
+    HttpRequest,
+    Message,
+    Op,
+    Request,
+    Trouble,
+    VenueError,
+)
 from squall.exchange.session import Session
 
 _CODES = {
@@ -26,6 +36,7 @@ _CODES = {
     Trouble.MAINTENANCE: 11051,
     Trouble.INTERNAL: 11094,
 }
+_PINGS = frozenset({"ping_interval", "ping_timeout"})
 _HEARTBEAT = wire.notification("heartbeat", {"type": "heartbeat"})
 _TEST_REQUEST = wire.notification("heartbeat", {"type": "test_request"})
 
@@ -35,6 +46,15 @@ class Deribit(Dialect):
 
     name: ClassVar[str] = "deribit"
     path: ClassVar[str] = "/ws/api/v2"
+    manners: ClassVar[Manners] = Manners(credits=True, connections_per_address=32)
+
+    def lacks(self, what: str) -> str | None:
+        """Checksums, and the methods of other venues."""
+        if what == "bad_checksum":
+            return "deribit's books have no checksum"
+        if what in _PINGS:
+            return "deribit tests its clients with messages, not with pings"
+        return None
 
     # --- channels ---------------------------------------------------------------------------------
 
@@ -88,7 +108,9 @@ class Deribit(Dialect):
         received, now = self._times(exchange, request)
         return [wire.reply(request.id, result, received, now)]
 
-    def error(self, exchange: Exchange, request: Request, error: VenueError) -> str:
+    def error(
+        self, exchange: Exchange, session: Session, request: Request, error: VenueError
+    ) -> str:
         """Spell an error reply."""
         return wire.error_reply(request.id, error, *self._times(exchange, request))
 
@@ -96,9 +118,9 @@ class Deribit(Dialect):
         """Deribit's code for a common failure."""
         return wire.failure(_CODES[trouble])
 
-    def explain(self, code: int) -> str:
+    def explain(self, code: int | str) -> str:
         """Deribit's words for an error code."""
-        return wire.ERRORS.get(code, "error")
+        return wire.ERRORS.get(code, "error") if isinstance(code, int) else code
 
     def _times(self, exchange: Exchange, request: Request) -> tuple[float, float]:
         now = exchange.wall_clock
@@ -196,17 +218,19 @@ class Deribit(Dialect):
         """https://docs.deribit.com/#public-set_heartbeat"""
         return _HEARTBEAT, _TEST_REQUEST
 
-    def notice(self, locked: bool) -> tuple[str, Message]:
-        """https://docs.deribit.com, platform_state"""
+    def notice(self, exchange: Exchange, session: Session, locked: bool) -> tuple[str, str] | None:
+        """https://docs.deribit.com, platform_state: for those who subscribed to it."""
+        if names.NOTICES not in session.subscriptions:
+            return None
         content = {"price_index": "btc_usd", "locked": locked}
-        return names.NOTICES, Message(wire.subscription(names.NOTICES, content))
+        return names.NOTICES, wire.subscription(names.NOTICES, content)
 
-    def rest(self, exchange: Exchange, method: str, target: str) -> HttpAnswer:
+    def rest(self, exchange: Exchange, number: int, request: HttpRequest) -> HttpAnswer:
         """GET /api/v2/public/…, the questions that need no connection."""
-        path, _, query = target.partition("?")
+        path, query = request.path, request.query
         ask = QUESTIONS.get(path.removeprefix("/api/v2/"))
         received = exchange.wall_clock
-        if method != "GET" or ask is None:
+        if request.method != "GET" or ask is None:
             error = wire.failure(-32601, method=path)
             return HttpAnswer(404, wire.error_reply(None, error, received, received))
         try:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from squall.exchange.faults.access import ExpireToken, RejectAuth, Revoke
 from squall.exchange.faults.base import ExchangeFault
-from squall.exchange.faults.data import Dup, Gap, Reorder, StallChannel
+from squall.exchange.faults.data import BadChecksum, Dup, Gap, Reorder, RestartBook, StallChannel
 from squall.exchange.faults.replies import DelayAck, DropAck, ErrorAck, PartialAck
 from squall.exchange.faults.venue import (
     Ban,
@@ -34,6 +34,8 @@ EXCHANGE_FAULTS: Mapping[str, type[ExchangeFault]] = MappingProxyType(
             Gap,
             Dup,
             Reorder,
+            RestartBook,
+            BadChecksum,
             NoPing,
             TestBurst,
             IgnoreClose,
@@ -47,6 +49,7 @@ EXCHANGE_FAULTS: Mapping[str, type[ExchangeFault]] = MappingProxyType(
 
 __all__ = [
     "EXCHANGE_FAULTS",
+    "BadChecksum",
     "Ban",
     "DelayAck",
     "DropAck",
@@ -63,6 +66,7 @@ __all__ = [
     "PartialAck",
     "RejectAuth",
     "Reorder",
+    "RestartBook",
     "Revoke",
     "StallChannel",
     "TestBurst",

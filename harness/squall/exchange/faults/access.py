@@ -12,7 +12,7 @@ from squall.exchange.faults.base import (
     failure,
     injected,
 )
-from squall.exchange.protocol import Op, Request, Trouble
+from squall.exchange.protocol import Request, Trouble
 from squall.exchange.settings import check_close_code
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Revoke(ExchangeFault):
 
     def ruling(self, exchange: Exchange, request: Request) -> Ruling | None:
         """No login succeeds."""
-        if request.op is not Op.AUTH:
+        if not request.logs_in:
             return None
         return Ruling(error=injected(exchange.dialect.trouble(Trouble.BAD_CREDENTIALS)))
 
@@ -80,6 +80,6 @@ class RejectAuth(ExchangeFault):
 
     def ruling(self, exchange: Exchange, request: Request) -> Ruling | None:
         """A login fails."""
-        if request.op is not Op.AUTH:
+        if not request.logs_in:
             return None
         return Ruling(error=failure(exchange, self.code, "", Trouble.BAD_CREDENTIALS))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from squall.exchange.protocol import HttpAnswer, Request, Trouble, VenueError
+from squall.exchange.protocol import HttpAnswer, Message, Request, Trouble, VenueError
 
 if TYPE_CHECKING:
     from squall.exchange.core import Exchange
@@ -87,6 +87,12 @@ class ExchangeFault:
 
     def renumber(self, exchange: Exchange, injection: Injection, feed: Feed) -> list[int] | None:
         """Which messages a feed sends now, by number, where it is not the next one."""
+        return None
+
+    def alter(
+        self, exchange: Exchange, injection: Injection, feed: Feed, number: int, message: Message
+    ) -> Message | None:
+        """What a feed sends instead of its message `number`, where that is something else."""
         return None
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from squall.exchange.core import Exchange
     from squall.exchange.feeds import Feed
     from squall.exchange.injection import Injection
+    from squall.exchange.protocol import Message
 
 
 @dataclass(frozen=True)
@@ -127,3 +128,53 @@ class Reorder(_ChannelFault):
             return None
         later = feed.advance(2)
         return [later, later - 1]
+
+
+@dataclass(frozen=True)
+class _BookFault(_ChannelFault):
+    """A fault of one book: the named one, or the first one served."""
+
+    @property
+    def uses(self) -> int | None:
+        """Once."""
+        return 1
+
+    def strikes(self, exchange: Exchange, injection: Injection, feed: Feed) -> bool:
+        """Whether this is the book, and somebody follows it."""
+        chosen = feed.channel in self.choose(exchange, injection)
+        is_book = exchange.dialect.kind(feed.channel) == "book"
+        return chosen and is_book and exchange.broadcast.flowing(feed.channel)
+
+
+@dataclass(frozen=True)
+class RestartBook(_BookFault):
+    """The service behind a book restarts: a snapshot comes unasked, and its numbers begin anew.
+
+    Bybit: a snapshot whose `u` is 1 (bybit-exchange/docs, v5/websocket/public/orderbook).
+    """
+
+    name: ClassVar[str] = "restart_book"
+
+    def alter(
+        self, exchange: Exchange, injection: Injection, feed: Feed, number: int, message: Message
+    ) -> Message | None:
+        """A snapshot."""
+        if not self.strikes(exchange, injection, feed):
+            return None
+        feed.restarted = number
+        return exchange.dialect.snapshot(exchange, feed.channel, number)
+
+
+@dataclass(frozen=True)
+class BadChecksum(_BookFault):
+    """One message of a book has a checksum that does not fit (Kraken)."""
+
+    name: ClassVar[str] = "bad_checksum"
+
+    def alter(
+        self, exchange: Exchange, injection: Injection, feed: Feed, number: int, message: Message
+    ) -> Message | None:
+        """The same with another checksum."""
+        if not self.strikes(exchange, injection, feed):
+            return None
+        return exchange.dialect.with_bad_checksum(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from squall.exchange.core import Exchange
 
 
+_SPELT = re.compile(r"[/._A-Z]")  # no kind of request has any of these in its name
+
+
 @dataclass(frozen=True)
 class _RequestFault(ExchangeFault):
     """A fault of the replies to one kind of request.
@@ -30,15 +34,16 @@ class _RequestFault(ExchangeFault):
 
     def __post_init__(self) -> None:
         known = {"any", *Op}
-        if self.method not in known and "/" not in self.method:
+        if self.method not in known and not _SPELT.search(self.method):
             raise ValueError(
                 f"'{self.method}' is no kind of request. Known: {', '.join(sorted(known))};"
-                " or a method as the venue spells it, like private/buy"
+                " or a method as the venue spells it, like private/buy or order.place"
             )
 
     def concerns(self, request: Request) -> bool:
         """Whether the request is of that kind."""
-        return self.method in ("any", request.op, request.method)
+        logs_in = self.method == Op.AUTH and request.logs_in
+        return logs_in or self.method in ("any", request.op, request.method)
 
 
 @dataclass(frozen=True)

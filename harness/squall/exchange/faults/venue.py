@@ -32,7 +32,7 @@ class NoPing(ExchangeFault):
 
 @dataclass(frozen=True)
 class TestBurst(ExchangeFault):
-    """`count` test requests back to back on every connection that has set a heartbeat."""
+    """`count` test requests back to back on every connection that has a heartbeat."""
 
     __test__: ClassVar[bool] = False  # pytest takes what is called Test... for tests
 
@@ -49,7 +49,7 @@ class TestBurst(ExchangeFault):
             if session.heartbeat is not None:
                 injection.bite(session.number)
                 for _ in range(self.count):
-                    exchange.heartbeats.test(session)
+                    exchange.heartbeats.test(session, provoked=True)
         injection.heal()
 
 
@@ -86,7 +86,10 @@ class Notice(ExchangeFault):
 
 @dataclass(frozen=True)
 class Maintenance(ExchangeFault):
-    """Requests fail for `grace`, then sessions are closed; upgrades are refused with HTTP 503."""
+    """Requests fail for `grace`, then sessions are closed; upgrades are refused with HTTP 503.
+
+    Whom the venue tells of maintenance is told when it begins and when it is over.
+    """
 
     grace: Seconds = 1.0
     retry_after: Seconds | None = None
@@ -99,7 +102,8 @@ class Maintenance(ExchangeFault):
         check_close_code(self.code)
 
     def begin(self, exchange: Exchange, injection: Injection) -> None:
-        """Give the sessions their time."""
+        """Say so, and give the sessions their time."""
+        exchange.broadcast.announce(locked=True)
 
         def close() -> None:
             for session in exchange.live_sessions() if injection.in_force else ():
@@ -107,6 +111,10 @@ class Maintenance(ExchangeFault):
                 exchange.close(session, self.code, "maintenance")
 
         exchange.agenda.at(exchange.now + self.grace, close)
+
+    def end(self, exchange: Exchange, injection: Injection) -> None:
+        """Say that it is over."""
+        exchange.broadcast.announce(locked=False)
 
     def ruling(self, exchange: Exchange, request: Request) -> Ruling | None:
         """Every request fails."""

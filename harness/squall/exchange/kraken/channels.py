@@ -1,0 +1,58 @@
+"""Kraken's channels, and the pairs that it lists (docs.kraken.com, WebSocket v2).
+
+Kraken names a channel and a symbol apart; the harness writes both as one, `trade:BTC/USD`. Private
+channels stand alone: `executions`. A book is one channel whatever depth is asked for: the mock's
+books have ten levels a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from squall.exchange.market import Instrument, instruments
+
+EXECUTIONS = "executions"
+NOTICES = "status"
+PAIRS: Mapping[str, Instrument] = MappingProxyType(
+    {f"{each.base}/{each.quote}": each for each in instruments("USD", "EUR", "USDT")}
+)
+KINDS: Mapping[str, str] = MappingProxyType({"trade": "trades", "book": "book", "ticker": "ticker"})
+PRIVATE: Mapping[str, str] = MappingProxyType({EXECUTIONS: "orders", "balances": "other"})
+DEPTHS = (10, 25, 100, 500, 1000)
+_SPELT = {kind: channel for channel, kind in KINDS.items()}
+
+
+def name(channel: str, symbol: str) -> str:
+    """Channel and symbol as one."""
+    return f"{channel}:{symbol}"
+
+
+def parts(full: str) -> tuple[str, str]:
+    """Channel and symbol; private channels have none."""
+    channel, _, symbol = full.partition(":")
+    return channel, symbol
+
+
+def kind(full: str) -> str | None:
+    """The kind of a channel, or None where there is no such channel."""
+    channel, symbol = parts(full)
+    if symbol:
+        return KINDS.get(channel) if symbol in PAIRS else None
+    return PRIVATE.get(full)
+
+
+def names(kind: str, count: int) -> list[str]:
+    """The first `count` channels of a kind. Raises ValueError where there are not so many."""
+    if kind == "orders":
+        return [EXECUTIONS][:count]
+    if kind not in _SPELT:
+        raise ValueError(
+            f"kraken has no channels of kind '{kind}'. Known: book, orders, ticker, trades."
+        )
+    known = [name(_SPELT[kind], pair) for pair in PAIRS]
+    if not 0 <= count <= len(known):
+        raise ValueError(
+            f"{count} channels of kind '{kind}' were asked for; there are {len(known)}"
+        )
+    return known[:count]

@@ -1,0 +1,1 @@
+"""Toxiproxy's own tests and its Python client's, run against `squall proxy`."""
