@@ -19,7 +19,7 @@ from squall.history import History
 from squall.manifest import Manifest
 from squall.profile import load_profile
 from squall.run import Result, Run, Setup
-from squall.scenario import Scenario, Step
+from squall.scenario import Scenario, Step, Wait
 from squall.suite import REFERENCE, adapter_named
 from squall.verdict import Outcome
 from squall_proxy import FAULTS, NetworkFault, PacketBlackhole, Rst, Target
@@ -59,7 +59,11 @@ def test_the_faults_of_the_proxy_strike_behind_the_router_as_elsewhere() -> None
         name="x",
         about="x",
         channels={"trades": 1},
-        steps=(Step(Rst(), until="abandoned"), Step(PacketBlackhole(), lasting=0.5)),
+        steps=(
+            Step(Rst()),
+            Step(Wait(), until="steady"),
+            Step(PacketBlackhole(), lasting=1.5),
+        ),
         expect={"data_resumes": {}},
     )
     result = execute(scenario, reference(), "namespace")

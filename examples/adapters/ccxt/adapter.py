@@ -1,4 +1,5 @@
 """ccxt.pro, one `while True: await exchange.watch_...` loop a channel, as its examples show it.
+
 `pause` is for how many seconds the loop waits after an error; most of the examples do not.
 """
 
@@ -38,9 +39,8 @@ async def watch(exchange, channel):
 
 
 async def main():
-    names = ("SQUALL_API_KEY", "SQUALL_API_SECRET", "SQUALL_CA_FILE")
-    key, secret, ca = map(os.environ.get, names)
-    exchange = ccxt.pro.deribit({"apiKey": key, "secret": secret, "cafile": ca})
+    told = (os.environ.get(f"SQUALL_{name}") for name in ("API_KEY", "API_SECRET", "CA_FILE"))
+    exchange = ccxt.pro.deribit(dict(zip(("apiKey", "secret", "cafile"), told, strict=True)))
     exchange.urls["api"] |= {"ws": os.environ["SQUALL_URL"], "rest": os.environ["SQUALL_REST_URL"]}
     exchange.has["fetchCurrencies"] = False
     stdin, loop = asyncio.StreamReader(), asyncio.get_running_loop()
