@@ -291,8 +291,13 @@ class Connection:
             self._settle()
 
     def _server_failed(self) -> None:
+        """Nobody is there: the client gets a FIN, as from Toxiproxy.
+
+        A RST may overtake the news that its own dial went well, and would then look to it like a
+        proxy that is not there.
+        """
         self.server.gone = True
-        self.ended(self.server, End.RST)
+        self.ended(self.server, End.FIN)
 
     def _hang_up(self) -> None:
         """End a dial that is under way, or let its end be one."""
