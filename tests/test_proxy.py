@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from proxy_witness import SWITCH, UPGRADE, Events, Peer, World, frame, masked, on
-from squall_proxy import Blackhole, Close, Fin, Http, Proxy, Rst, Target, Truncate
+from squall_proxy import Blackhole, Close, Fin, Http, Proxy, Rst, Target, Truncate, conversation
 
 
 @on("asyncio", "uvloop")
@@ -35,6 +35,30 @@ async def test_a_plain_listener_passes_anything(w: World) -> None:
     await server.send(b"\x00\xff")
     assert await client.read(2) == b"\x00\xff"
     assert "upgrade_requested" not in w.events.kinds()
+
+
+@on()
+async def test_what_may_become_a_request_is_not_held_for_ever(w: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversation, "HEAD_PATIENCE", 0.2)
+        client, server = await w.connect()
+        await client.send(b"E")
+        assert await server.read(1) == b"E"
+    await server.send(b"E")
+    assert await client.read(1) == b"E"
+    await client.send(UPGRADE)
+    assert await server.read(len(UPGRADE)) == UPGRADE
+    assert not w.events.of("upgrade_requested")
+
+
+@on()
+async def test_a_request_in_two_pieces_is_a_request(w: World) -> None:
+    client, server = await w.connect()
+    await client.send(UPGRADE[:30])
+    assert await server.hears_nothing(0.05)
+    await client.send(UPGRADE[30:])
+    assert await server.read(len(UPGRADE)) == UPGRADE
+    assert w.events.of("upgrade_requested")
 
 
 @on()
@@ -167,13 +191,14 @@ async def test_requests_on_a_kept_connection_are_told_one_by_one(w: World) -> No
 
 
 @on()
-async def test_where_the_upstream_refuses_the_client_is_reset(w: World) -> None:
+async def test_where_the_upstream_refuses_the_client_gets_a_fin_and_no_more(w: World) -> None:
     w.server.close()
     for nth in range(1, 31):
         client = await w.dial()
-        assert (await client.rest())[1] == "rst"
+        assert await client.rest() == (b"", "fin")
+        client.finish()
         closed = await w.events.wait("closed", nth)
-        assert (closed["by"], closed["how"]) == ("server", "rst")
+        assert (closed["by"], closed["how"]) == ("server", "fin")
 
 
 @on()

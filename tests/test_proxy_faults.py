@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import typing
 
 import pytest
@@ -31,6 +32,8 @@ from squall_proxy import (
 
 TICK = frame(b"tick")
 TOCK = masked(b"tock")
+# `FUZZ=20` makes the search twenty times as long.
+FACTOR = int(os.environ.get("FUZZ", "1"))
 WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
 
 
@@ -97,6 +100,7 @@ moves = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(("up", "down")), st.binary(min_size=1, max_size=5000)),
         st.tuples(st.just("inject"), anything),
+        st.tuples(st.just("change"), st.tuples(st.integers(0, 9), anything)),
         st.tuples(st.just("heal"), st.integers(0, 9)),
         st.tuples(st.just("wait"), st.floats(0, 3)),
     ),
@@ -104,7 +108,7 @@ moves = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=60 * FACTOR)
 @given(moves)
 def test_no_fault_that_is_healed_has_cost_a_byte(steps: list[tuple[str, typing.Any]]) -> None:
     @on("virtual", websocket=False)
@@ -119,9 +123,12 @@ def test_no_fault_that_is_healed_has_cost_a_byte(steps: list[tuple[str, typing.A
                 w.proxy.inject(value)
             elif what == "wait":
                 await asyncio.sleep(value)
-            elif w.proxy._injections:
-                injections = list(w.proxy._injections.values())
-                injections[value % len(injections)].heal()
+            elif injections := list(w.proxy._injections.values()):
+                if what == "heal":
+                    injections[value % len(injections)].heal()
+                else:
+                    number, fault = value
+                    w.proxy.change(injections[number % len(injections)], fault)
         client.finish()
         server.finish()
         w.proxy.heal()

@@ -67,7 +67,8 @@ def test_half_a_head_is_given_back_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x16", b"220 mail\r\n", b"HELLO\n", b"GET it\r\n", b"a" * 20_000]
+    "data",
+    [b"\x16", b"220 mail\r\n", b"HELLO\n", b"GET it\r\n", b"E\0", b"a" * 33, b"a" * 20_000],
 )
 def test_nobody_waits_for_the_head_of_what_has_none(data: bytes) -> None:
     reader: HeadReader[Request] = HeadReader(parse_request)

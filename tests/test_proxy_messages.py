@@ -410,6 +410,16 @@ def test_a_close_frame_comes_and_then_nothing() -> None:
     assert line.others == [End("client_to_server")]
 
 
+def test_behind_a_hanging_close_the_servers_end_waits_for_the_clients() -> None:
+    line = Line(HangingClose(1001))
+    line.end("server_to_client")
+    assert line.others == []
+    line.remove(1)
+    assert line.others == []
+    line.end("client_to_server")
+    assert line.others == [End("client_to_server"), End("server_to_client")]
+
+
 def test_the_clients_close_is_never_answered() -> None:
     fault = HangingClose(None, place="instead", opcode="close", direction="client_to_server")
     line = Line(fault)

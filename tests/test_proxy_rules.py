@@ -273,6 +273,21 @@ async def test_a_close_frame_comes_and_the_connection_hangs(w: World) -> None:
 
 
 @on()
+async def test_behind_a_hanging_close_not_even_the_servers_fin_comes(w: World) -> None:
+    client, server = await w.upgrade()
+    injection = w.proxy.inject(HangingClose(None))
+    server.finish()
+    await w.events.wait("server_closed")
+    assert await client.hears_nothing()
+    injection.heal()
+    assert await client.hears_nothing()
+    client.finish()
+    assert await client.rest() == (b"", "fin")
+    assert await server.rest() == (b"", "fin")
+    await w.events.wait("closed")
+
+
+@on()
 async def test_the_clients_close_frame_is_never_answered(w: World) -> None:
     client, server = await w.upgrade()
     w.proxy.inject(

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from proxy_witness import Peer
-from squall.serve import fault_and_target
+from squall.serve import fault_order
 from squall_proxy.toxiproxy import ToxiproxyServer
 
 REAL_SERVER = Path(__file__).parent.parent / ".peers" / "bin" / "server"
@@ -131,7 +131,7 @@ async def bench() -> AsyncIterator[Bench]:
     """A running control port."""
     upstream = socket.create_server(("127.0.0.1", 0), backlog=1024)
     upstream.setblocking(False)
-    server = ToxiproxyServer(rng=random.Random(3), read_fault=fault_and_target)
+    server = ToxiproxyServer(rng=random.Random(3), read_order=fault_order)
     await server.start(port=0)
     made = Bench(server, upstream)
     try:

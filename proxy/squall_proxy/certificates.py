@@ -25,6 +25,9 @@ class Authority:
         self._own = trustme.CA(organization_name="Squall, for one run")
         self._strange = trustme.CA(organization_name="Squall, trusted by nobody")
         self._contexts: dict[tuple[str, Defect | None], ssl.SSLContext] = {}
+        # What judges certificates asks the operating system for the time: whoever leads this
+        # process's clock elsewhere makes the authority before.
+        self._made = datetime.now(UTC)
 
     @property
     def certificate(self) -> bytes:
@@ -38,7 +41,7 @@ class Authority:
 
     def leaf(self, host: str, defect: Defect | None = None) -> bytes:
         """The PEM of a key, and of the chain that certifies it for `host`, or does so badly."""
-        now = datetime.now(UTC)
+        now = self._made
         good = (now - timedelta(days=1), now + timedelta(days=30))
         over = (now - timedelta(days=30), now - timedelta(days=1))
         begins, ends = over if defect == "expired" else good

@@ -13,15 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from squall_proxy import sockets
 from squall_proxy.conversation import Conversation
 from squall_proxy.deflate import Compression
+from squall_proxy.dial import Dial
 from squall_proxy.engine import Rule
-from squall_proxy.faults import Ends, Flap, Http, ListenerFault
-from squall_proxy.faults.base import How
+from squall_proxy.faults import Ends, ListenerFault
 from squall_proxy.frames import FrameTracker, close_frame
 from squall_proxy.harm import Harm, MakeFilter
-from squall_proxy.http1 import HEAD_END, Request, Response, answer, parse_response
 from squall_proxy.injection import Injection, Observe
 from squall_proxy.link import Break, End
 from squall_proxy.relay import Relay
@@ -29,6 +27,7 @@ from squall_proxy.side import Side
 from squall_proxy.sockets import Address
 from squall_proxy.status import Status, Traffic
 from squall_proxy.timers import Timer, Timers
+from squall_proxy.upgrade import Upgrade
 
 # How long the proxy waits for the client's answer to a Close frame, and then for either side's
 # own FIN. A peer that never sends one must not keep a socket here.
@@ -45,7 +44,6 @@ class Surroundings:
     observe: Observe
     timers: Timers
     arrived: Callable[[Connection], None]
-    dialling_from: Callable[[Connection, Address], None]
     repair: Callable[[socket.socket], None]
     closed: Callable[[Connection], None]
 
@@ -59,20 +57,17 @@ class Connection:
     __slots__ = (
         "_around",
         "_closed",
-        "_connecting",
         "_deferred",
         "_dialled",
-        "_dialling",
         "_ended_by",
         "_harm",
-        "_observe",
         "_orphan",
         "_pending",
         "arrival",
         "client",
-        "dialled_from",
         "down",
         "number",
+        "observe",
         "over",
         "server",
         "talk",
@@ -83,7 +78,6 @@ class Connection:
     def __init__(self, around: Surroundings) -> None:
         self.number = 0
         self.arrival = 0.0
-        self.dialled_from: Address | None = None
         self.over = False  # ended by the proxy: nothing is passed on any more
         self.timers = around.timers
         self.client = Side("client", self)
@@ -92,14 +86,12 @@ class Connection:
         self.down = Relay(self.server, self.client, self)
         self.talk: Conversation | None = None
         if around.websocket:
-            self.talk = Conversation(self.up, self.down, self, around.compression)
+            self.talk = Conversation(self.up, self.down, Upgrade(self), around.compression)
         self._around = around
-        self._observe = around.observe
+        self.observe = around.observe
         self._harm: Harm | None = None
         self._deferred: dict[int, tuple[Injection, MakeFilter]] | None = None
-        self._dialled = False
-        self._dialling: asyncio.Task[None] | None = None  # until the server's side is there
-        self._connecting: asyncio.Task[None] | None = None  # while that may be cancelled
+        self._dialled: Dial | None = None
         self._ended_by: tuple[str, str] | None = None
         self._orphan: Side | None = None  # the one side that a reset of the other has left
         self._closed = False
@@ -147,6 +139,11 @@ class Connection:
             traffic=self.traffic,
             faults=(*(self._harm.faults if self._harm else ()), *(self._deferred or ())),
         )
+
+    @property
+    def dialled_from(self) -> Address | None:
+        """Its own address in the eyes of the server, while it has one."""
+        return self._dialled.address if self._dialled is not None else None
 
     @property
     def held_by_client(self) -> bool:
@@ -229,10 +226,6 @@ class Connection:
         """A filter has changed something."""
         self.harm.bitten(number)
 
-    def cut_by(self, number: int, how: How) -> None:
-        """A rule on messages ends the connection."""
-        self.harm.cut_by(number, how)
-
     def broken(self, relay: Relay, stop: Break) -> None:
         """A filter has ended the stream."""
         self.harm.broken(relay, stop)
@@ -244,7 +237,7 @@ class Connection:
         met = self.met.fault if self.met else None
         if isinstance(met, ListenerFault) and not met.dials:
             return
-        if self.over or self._dialled:
+        if self.over or self._dialled is not None or self.server.gone:
             return
         if self.up.swallowing:
             self.harm.hold_back()
@@ -253,101 +246,36 @@ class Connection:
             # It waited for a server that it no longer wants.
             self.finish()
             return
-        self._dialled = True
         try:
-            sock, connected = sockets.dial(self._around.upstream)
+            self._dialled = Dial(self._around.upstream, self.server, self)
         except OSError:
-            self._server_failed()
-            return
-        # A peer in the same process may accept before the loop goes round, and ask who it is.
-        self._around.dialling_from(self, sock.getsockname()[:2])
-        self._dialling = asyncio.get_running_loop().create_task(self._connect(sock, connected))
-        if not connected:
-            self._connecting = self._dialling
-            self._connecting.add_done_callback(partial(self._gave_up, sock))
+            self.unreached()
 
-    async def _connect(self, sock: socket.socket, connected: bool) -> None:
-        loop = asyncio.get_running_loop()
-        if not connected:
-            try:
-                await loop.sock_connect(sock, self._around.upstream)
-            except OSError:
-                self._server_failed()
-                return
-            self._connecting = None
-        transport, _ = await loop.create_connection(lambda: self.server, sock=sock)
-        # Not before: uvloop takes the socket over at the end of that call only, and would close
-        # the file descriptor twice if the transport were closed within it.
-        self.server.transport = transport
-        self._dialling = None
+    def reached(self) -> None:
+        """The server is there."""
         self.up.pump()
         if self.over:
             self._settle()
 
-    def _gave_up(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
-        if self.server.transport is None:
-            self._dialling = self._connecting = None
-            sock.close()
-            self._settle()
-
-    def _server_failed(self) -> None:
-        """Nobody is there: the client gets a FIN, as from Toxiproxy.
+    def unreached(self) -> None:
+        """The server is not there: the client gets a FIN, as from Toxiproxy.
 
         A RST may overtake the news that its own dial went well, and would then look to it like a
         proxy that is not there.
         """
         self.server.gone = True
-        self.ended(self.server, End.FIN)
+        self.noticed(self.server, End.FIN)
+        self.finish()
+
+    def hung_up(self) -> None:
+        """The dial came to nothing."""
+        self._settle()
 
     def _hang_up(self) -> None:
         """End a dial that is under way, or let its end be one."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-        elif self._dialling is not None:
+        dial = self._dialled
+        if dial is not None and dial.under_way and not dial.hang_up():
             self.up.end(End.RST)
-
-    def requested(self, request: Request) -> None:
-        """The head of a request came, and is about to be passed on."""
-        self._observe(
-            "upgrade_requested",
-            self.number,
-            method=request.method,
-            path=request.path,
-            upgrade=request.upgrade,
-        )
-        injection = self.met
-        match injection.fault if injection else None:
-            case Http(status, headers, body, reason) if injection and not self.over:
-                injection.bite(self.number)
-                self._reply(request, answer(status, headers, body, reason))
-
-    def _reply(self, request: Request, reply: bytes) -> None:
-        """Answer in the server's stead, and end the connection."""
-        self.up.close_input()
-        self.down.insert(reply)
-        response = parse_response(reply.partition(HEAD_END)[0], request.method)
-        if request.upgrade and response is not None:
-            self.down.mark(partial(self._refused, response, "proxy"))
-        self.finish()
-
-    def answered(self, response: Response) -> None:
-        """The head of the answer was passed on."""
-        if not response.upgraded:
-            self._refused(response, "exchange")
-            return
-        self._observe("upgraded", self.number)
-        match self.met.fault if self.met else None:
-            case Flap(after=after):
-                self.harm.flap_in(after)
-
-    def _refused(self, response: Response, by: str) -> None:
-        self._observe(
-            "upgrade_refused",
-            self.number,
-            status=response.status,
-            retry_after=response.retry_after,
-            by=by,
-        )
 
     # Coming down
 
@@ -374,7 +302,7 @@ class Connection:
     def half_close(self, side: Side) -> None:
         """Send one side a FIN behind what is in flight, and no more; the other way stays open."""
         if self._ended_by is None:
-            self._ended_by = ("proxy", End.FIN.value)
+            self._ended_by = ("proxy", "fin")
         (self.down if side is self.client else self.up).end(End.FIN)
 
     def finish(self) -> None:
@@ -425,7 +353,7 @@ class Connection:
         """From here on the connection ends because the proxy says so."""
         self.over = True
         if self._ended_by is None:
-            self._ended_by = ("proxy", how.value)
+            self._ended_by = ("proxy", how.word)
         if self._harm is not None:
             self._harm.settle()
         if self.talk is not None:
@@ -446,7 +374,9 @@ class Connection:
 
     def _settle(self) -> None:
         """Say that the connection is gone, once both sockets are."""
-        if self._closed or not self.client.gone or self._dialling or self.server.there:
+        if self._closed or not self.client.gone or self.server.there:
+            return
+        if self._dialled is not None and self._dialled.under_way:
             return
         self._closed = True
         if self._pending:
@@ -457,8 +387,8 @@ class Connection:
             self._harm.forget()
         if self.talk is not None:
             self.talk.stop()
-        by, how = self._ended_by or ("proxy", End.FIN.value)
-        self._observe(
+        by, how = self._ended_by or ("proxy", "fin")
+        self.observe(
             "closed",
             self.number,
             by=by,
@@ -468,6 +398,9 @@ class Connection:
             seconds=self.timers.now() - self.arrival,
         )
         self._around.closed(self)
+        # The garbage collector would take a tenth of the time that a short connection needs.
+        for part in (self.client, self.server, self.up, self.down):
+            part.forget()
 
     def _call(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
         self._forget(name)
@@ -512,9 +445,10 @@ class Connection:
         if side.seen:
             return
         side.seen = True
+        word = how.word
         if self._ended_by is None:
-            self._ended_by = (side.name, how.value)
-        self._observe(side.closed, self.number, how=how.value)
+            self._ended_by = (side.name, word)
+        self.observe(side.closed, self.number, how=word)
 
     def told(self, side: Side) -> None:
         """A peer that the proxy ends has so long to end its half."""
@@ -523,5 +457,6 @@ class Connection:
 
     def lost(self, side: Side) -> None:
         """What was on its way there is lost."""
-        (self.down if side is self.client else self.up).drop()
-        self._settle()
+        if not self._closed:
+            (self.down if side is self.client else self.up).drop()
+            self._settle()

@@ -28,6 +28,11 @@ from squall_proxy.http1 import (
 from squall_proxy.link import End
 from squall_proxy.relay import Relay
 from squall_proxy.side import Feed
+from squall_proxy.timers import Timer
+
+# How long the rest of a request's head may take, from one piece to the next. A client that waits
+# for an answer to less than a head speaks something else, and must get its answer.
+HEAD_PATIENCE = 5.0
 
 
 class Listener(Owner, Protocol):
@@ -139,6 +144,7 @@ class Conversation:
         "_down",
         "_editor",
         "_listener",
+        "_patience",
         "_requests",
         "_rules",
         "_tampering",
@@ -164,6 +170,7 @@ class Conversation:
         # What only connections with a fault need is made when one comes.
         self._rules: dict[int, Rule] | None = None
         self._tampering: dict[int, TamperUpgrade] | None = None
+        self._patience: Timer | None = None
         self._unanswered: list[Request] = []
         self._requests: HeadReader[Request] = HeadReader(parse_request)
         self._answers: HeadReader[Response] = HeadReader(self._parse_answer)
@@ -200,6 +207,8 @@ class Conversation:
         if self._editor is not None:
             self._editor.end(way)
             return
+        if relay is self._up:
+            self._await_rest(False)
         rest = self._requests.flush() if relay is self._up else self._answers.flush()
         if rest:
             relay.forward(rest)
@@ -207,6 +216,7 @@ class Conversation:
 
     def stop(self) -> None:
         """The proxy ends the connection: what rules have kept is lost."""
+        self._await_rest(False)
         if self._editor is not None:
             self._editor.close()
 
@@ -240,9 +250,29 @@ class Conversation:
                 self._requests.give_up()
                 self.up_frames.begin()
         if self._requests.opaque and not framed:
-            self._up.set_stage(None)
-            self._down.set_stage(None)
-            self._down.forward(self._answers.flush())
+            self._look_no_more()
+        if self._patience is not None or self._requests.waits:
+            self._await_rest(self._requests.waits)
+
+    def _await_rest(self, waits: bool) -> None:
+        """Hold the beginning of a head, but not for ever."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = (
+            self._listener.timers.after(HEAD_PATIENCE, self._lose_patience) if waits else None
+        )
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._requests.give_up()
+        self._up.forward(self._requests.flush())
+        self._look_no_more()
+
+    def _look_no_more(self) -> None:
+        """This is no HTTP: from here on bytes pass without a look."""
+        self._up.set_stage(None)
+        self._down.set_stage(None)
+        self._down.forward(self._answers.flush())
 
     def _offer(self, head: bytes, request: Request) -> bytes:
         """The request as the exchange gets it."""

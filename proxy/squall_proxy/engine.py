@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from squall_proxy.deflate import INDEPENDENT, Agreement
 from squall_proxy.faults.base import WAYS, How, Way
-from squall_proxy.faults.messages import Finish, Hush, MessageFault, Sending, Step
+from squall_proxy.faults.rules import Finish, Hush, MessageFault, Sending, Step
 from squall_proxy.flow import Flow, Steps
 from squall_proxy.frames import CLOSE
 from squall_proxy.late import Late, LateQueue
@@ -142,6 +142,7 @@ class MessageEngine:
         self._bites: list[int] = []
         self._over = False
         self._hushed = False
+        self._ended: set[Way] = set()
         self._flows: dict[Way, Flow] = {
             way: Flow(way, getattr(agreement, way), self._judge, self._follow, self._write)
             for way in WAYS
@@ -160,13 +161,19 @@ class MessageEngine:
     def end(self, way: Way, now: float) -> list[Output]:
         """This direction has ended by a FIN; the output `End` passes it on.
 
-        It comes behind what is late. What is held is lost.
+        It comes behind what is late. What is held is lost. Where a `Hush` keeps the sockets, the
+        server's end waits for the client's.
         """
-        if not self._over:
-            self._now = now
-            if not self._hushed:
-                self._flows[way].flush()
+        self._ended.add(way)
+        if self._over:
+            return []
+        self._now = now
+        if not self._hushed:
+            self._flows[way].flush()
             self._behind_what_is_late(way, None)
+        elif "client_to_server" in self._ended:
+            for each in sorted(self._ended):
+                self._behind_what_is_late(each, None)
         return self._taken()
 
     def due(self) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 
 from squall_proxy.faults.base import Way
-from squall_proxy.faults.messages import Step
+from squall_proxy.faults.rules import Step
 from squall_proxy.frames import CLOSE, CONTINUATION, frame_size
 from squall_proxy.messages import MESSAGE_LIMIT, Message
 

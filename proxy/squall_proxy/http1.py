@@ -24,6 +24,8 @@ UNTIL_CLOSE = -2
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) (\S+) HTTP/1\.[01]")
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
+# No first line has a control character in it, or a first word so long that it must be no method.
+_NO_FIRST_LINE = re.compile(rb"[^\r]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[^ ]{33}")
 _LINE_BREAK = re.compile(r"[\r\n]")
 
 
@@ -87,9 +89,14 @@ class HeadReader(Generic[Head]):
         """What follows is not HTTP."""
         self._opaque = True
 
+    @property
+    def waits(self) -> bool:
+        """A head has begun, and is held until the rest of it comes."""
+        return self._stop == HEAD_END and bool(self._text)
+
     def flush(self) -> bytes:
         """What of a head has come in so far; there will be no more of it."""
-        if self._stop != HEAD_END:
+        if not self.waits:
             return b""
         text, self._text = self._text, b""
         return text
@@ -122,10 +129,12 @@ class HeadReader(Generic[Head]):
             yield text if in_head else piece, self._complete(text)
 
     def _is_odd(self, text: bytes) -> bool:
-        """Whether this is no beginning of a head: it says so in its first letter, or line."""
+        """Whether this is no beginning of a head: it says so in its first letter, word or line."""
         first, end, _ = text.partition(b"\n")
         # A head begins with a method or "HTTP"; TLS, for one, begins with no letter.
-        return not text[:1].isalpha() or (bool(end) and self._parse(first) is None)
+        if not text[:1].isalpha() or _NO_FIRST_LINE.match(first):
+            return True
+        return bool(end) and self._parse(first) is None
 
     def _expect(self, stop: bytes, complete: Callable[[bytes], Head | None]) -> None:
         self._text, self._stop, self._complete = b"", stop, complete

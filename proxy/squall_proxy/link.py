@@ -21,6 +21,11 @@ class End(Enum):
     FIN = "fin"
     RST = "rst"
 
+    @property
+    def word(self) -> str:
+        """What events call it; `value` takes five times as long."""
+        return "fin" if self is End.FIN else "rst"
+
 
 class Chunk(NamedTuple):
     """Bytes, or the end of the stream, that may leave from `due` on; infinity holds them.
@@ -45,6 +50,9 @@ Filter = Callable[[Chunk], Iterable[Chunk]]
 Mark = Callable[[], None]
 Payload = bytes | End | Mark
 
+# Of a chunk that the filters leave whole, nothing follows its only piece.
+_NO_MORE: Iterator[Chunk] = iter(())
+
 
 class Link:
     """What one direction has taken in and not yet passed on.
@@ -64,6 +72,7 @@ class Link:
         "_queue",
         "_sent",
         "bites",
+        "filtered",
         "held",
         "lost",
     )
@@ -71,6 +80,7 @@ class Link:
     def __init__(self) -> None:
         self.held = 0
         self.lost = 0  # bytes that filters left out
+        self.filtered = False  # filters say what leaves when
         self.bites: list[int] = []
         self._queue: deque[tuple[float, Payload]] = deque()
         self._filters: tuple[tuple[int, Filter], ...] = ()
@@ -90,14 +100,9 @@ class Link:
         return not self._queue
 
     @property
-    def filtered(self) -> bool:
-        """Filters say what leaves when."""
-        return bool(self._filters)
-
-    @property
     def clear(self) -> bool:
         """Nothing is in flight and no filter is set: bytes may bypass the queue."""
-        return not self._queue and not self._filters
+        return not self._queue and not self.filtered
 
     def put(self, payload: Payload, now: float) -> None:
         """Take in bytes, an end, or a mark: a call to make once all before it has left."""
@@ -119,33 +124,43 @@ class Link:
 
     def due(self) -> float | None:
         """When the next piece may leave, or None where nothing is left."""
+        piece = self._next or self._look()
+        return piece.due if piece else None
+
+    def _look(self) -> Chunk | None:
+        """Find the next piece, past what filters have left out."""
         while self._next is None:
-            if not self._queue:
-                return None
             if self._pieces is None:
-                self._pieces = self._filtered(*self._queue[0])
-            self._next = next(self._pieces, None)
-            if self._next is None:
-                self._finish_head()
-        return self._next.due
+                if not self._queue:
+                    return None
+                self._filter(*self._queue[0])
+            else:
+                self._next = next(self._pieces, None)
+                if self._next is None:
+                    self._finish_head()
+        return self._next
 
     def pop(self, now: float) -> Payload | Break | None:
         """The next piece that may leave by now, or None."""
-        due = self.due()
-        if due is None or due > now:
+        next_piece = self._next or self._look()
+        if next_piece is None:
             return None
-        assert self._next is not None
-        payload, piece = self._queue[0][1], self._next.data
+        piece, due, _ = next_piece
+        if due > now:
+            return None
+        payload = self._queue[0][1]
         if not isinstance(payload, bytes):
             self._finish_head()
             return payload
         self._next = None
-        if isinstance(piece, End):
+        if not isinstance(piece, bytes):
             return Break(self._breaker, piece)
         size = len(piece)
         self._sent += size
         self._offset += size
         self.held -= size
+        if self._pieces is _NO_MORE:
+            self._finish_head()
         return piece
 
     def set_filters(self, filters: Iterable[tuple[int, Filter]]) -> None:
@@ -154,6 +169,7 @@ class Link:
         They act on all that is still in flight as if they had been there when it arrived.
         """
         self._filters = tuple(filters)
+        self.filtered = bool(self._filters)
         if self._sent:
             arrived, payload = self._queue[0]
             assert isinstance(payload, bytes)
@@ -172,15 +188,20 @@ class Link:
         _, payload = self._queue.popleft()
         if isinstance(payload, bytes):
             missing = len(payload) - self._sent
-            self.lost += missing
-            self.held -= missing
-            self._offset += missing
-        self._forget_head()
+            if missing:
+                self.lost += missing
+                self.held -= missing
+                self._offset += missing
+        self._pieces = self._next = None
+        self._sent = 0
 
-    def _filtered(self, arrived: float, payload: Payload) -> Iterator[Chunk]:
-        if not isinstance(payload, bytes | End):
-            return iter((Chunk(b"", arrived),))
-        chunk = Chunk(payload, arrived, self._offset)
+    def _filter(self, arrived: float, payload: Payload) -> None:
+        """Put the head of the queue through the filters."""
+        self._pieces = _NO_MORE
+        if not isinstance(payload, bytes) and not isinstance(payload, End):
+            self._next = Chunk(b"", arrived)
+            return
+        chunk, bitten = Chunk(payload, arrived, self._offset), self._bitten
         for at, (number, apply) in enumerate(self._filters):
             pieces = apply(chunk)
             # Most chunks stay whole, and then need no generator.
@@ -188,11 +209,14 @@ class Link:
                 chunks = self._seen(number, chunk, pieces)
                 for number, apply in self._filters[at + 1 :]:
                     chunks = self._through(number, apply, chunks)
-                return chunks
-            if pieces[0] is not chunk:
-                self._compare(number, chunk, pieces[0])
-                chunk = pieces[0]
-        return iter((chunk,))
+                self._pieces = chunks
+                return
+            (piece,) = pieces
+            if piece is not chunk:
+                if number not in bitten or piece.data is not chunk.data:
+                    self._compare(number, chunk, piece)
+                chunk = piece
+        self._next = chunk
 
     def _through(self, number: int, apply: Filter, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:

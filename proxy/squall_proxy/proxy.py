@@ -78,6 +78,7 @@ class Proxy:
         self._ids = ids or itertools.count(1)
         self._connections: dict[int, Connection] = {}
         self._carried = [0, 0, 0, 0]  # by connections that are gone, as `Traffic` has it
+        self._unplaced: dict[int, Connection] = {}  # nobody has asked for their addresses yet
         self._dialled_from: dict[Address, int] = {}
         self._injections: dict[int, Injection] = {}
         self._rules: dict[int, Rule] = {}
@@ -105,7 +106,6 @@ class Proxy:
             observe=self._observe,
             timers=Timers.of(asyncio.get_running_loop()),
             arrived=self._arrived,
-            dialling_from=self._dialling_from,
             repair=net.repair,
             closed=self._closed,
         )
@@ -113,8 +113,8 @@ class Proxy:
         host, port = self._listener.address
         self._observe("listening", listener=self._name, host=host, port=port)
 
-    def inject(self, fault: Fault, target: Target = ALL) -> Injection:
-        """Put a fault in force; it is when this returns."""
+    def check(self, fault: Fault, target: Target = ALL) -> None:
+        """Raise ValueError for a fault that has no place here, RuntimeError before the start."""
         if self._listener is None:
             raise RuntimeError("a fault needs a proxy that has been started")
         if fault.needs_websocket and not self._websocket:
@@ -133,7 +133,12 @@ class Proxy:
             raise ValueError(f"vanish: {why}")
         if isinstance(fault, NetworkFault):
             raise ValueError(f"{fault.name} acts on packets; a proxy has none: use a KernelNet")
-        injection = Injection(next(self._ids), fault, target, self._observe, self.heal, self._rng)
+
+    def inject(self, fault: Fault, target: Target = ALL, number: int | None = None) -> Injection:
+        """Put a fault in force; it is when this returns. `number` is its id, else the next."""
+        self.check(fault, target)
+        id = next(self._ids) if number is None else number
+        injection = Injection(id, fault, target, self._observe, self.heal, self._rng)
         self._injections[injection.id] = injection
         hit = [each for each in self._matching(target) if injection.picks(each.number)]
         if isinstance(fault, MessageFault):
@@ -208,6 +213,11 @@ class Proxy:
 
     def connection_from(self, address: Address) -> int | None:
         """Which connection dials upstream from this local address."""
+        # To ask the kernel for every address would make each connection dearer for nothing.
+        for number, connection in tuple(self._unplaced.items()):
+            if (dialled_from := connection.dialled_from) is not None:
+                self._dialled_from[dialled_from] = number
+                del self._unplaced[number]
         return self._dialled_from.get((address[0], address[1]))
 
     @property
@@ -306,7 +316,7 @@ class Proxy:
 
     def _arrived(self, connection: Connection) -> None:
         connection.number = next(self._numbers)
-        self._connections[connection.number] = connection
+        self._connections[connection.number] = self._unplaced[connection.number] = connection
         for injection in tuple(self._injections.values()):
             if (
                 isinstance(injection.fault, StreamFault | MessageFault | TamperUpgrade)
@@ -321,10 +331,6 @@ class Proxy:
         if self._listener is None:
             connection.shutdown()
 
-    def _dialling_from(self, connection: Connection, address: Address) -> None:
-        self._dialled_from[address] = connection.number
-        connection.dialled_from = address
-
     def _closed(self, connection: Connection) -> None:
         del self._connections[connection.number]
         carried, came, went = self._carried, connection.client.received, connection.server.received
@@ -332,10 +338,11 @@ class Proxy:
         carried[1] += max(0, came - connection.up.undelivered)
         carried[2] += went
         carried[3] += max(0, went - connection.down.undelivered)
-        # The port may belong to a younger connection by now.
-        address = connection.dialled_from
-        if address and self._dialled_from.get(address) == connection.number:
-            del self._dialled_from[address]
+        if self._unplaced.pop(connection.number, None) is None:
+            # The port may belong to a younger connection by now.
+            address = connection.dialled_from
+            if address and self._dialled_from.get(address) == connection.number:
+                del self._dialled_from[address]
         if not self._connections:
             self._gone.set()
 

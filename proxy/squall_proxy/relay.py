@@ -167,6 +167,7 @@ class Relay:
             self.swallowing |= fault.swallows
             self._capacity = max(self._capacity, fault.capacity)
         self._queue().set_filters([(number, apply) for number, (_, apply) in faults.items()])
+        self.route()
         if not self.broken:
             self.pump()
 
@@ -220,31 +221,46 @@ class Relay:
             self.discarded += self._link.drop()
             self.pump()
 
+    def forget(self) -> None:
+        """Nothing happens here any more: let go of the rest, which need not be found as garbage."""
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
+        del self._owner, self.forward
+
     def pump(self) -> None:
         """Pass on what may leave by now, and see to it that the rest follows."""
         if self.deferred:
             self._owner.catch_up()
         link = self._link
-        if link is not None:
-            if link.filtered and not link.empty:
-                self._pass_on(link)
-            else:
-                self._drain(link)
-        self.route()
+        if link is None:
+            self.route()
+        elif not link.filtered:
+            self._drain(link)
+            self.route()
+        else:
+            self._pass_on(link)  # the way leads through the filters, and stays as it is
         self._regulate()
 
     def _drain(self, link: Link) -> None:
         """Nothing holds back what is in flight but the sink."""
         if self._timer is not None:
             self._arm(None)
-        sink = self.sink
-        while not link.empty and sink.there and (not sink.blocked or self._ended is _RST):
+        while not link.empty and self._open:
             self._deliver(link.take())
 
-    def _pass_on(self, link: Link) -> None:
-        sink, now = self.sink, self._owner.timers.now
+    @property
+    def _open(self) -> bool:
+        """The sink takes bytes."""
+        sink = self.sink
+        if sink.transport is None or sink.gone:
+            return False
         # A sender that is gone has no patience with a receiver that does not read.
-        while sink.there and (not sink.blocked or self._ended is _RST):
+        return not sink.blocked or self._ended is _RST
+
+    def _pass_on(self, link: Link) -> None:
+        now = self._owner.timers.now
+        while self._open:
             payload = link.pop(now())
             if payload is None:
                 break
@@ -254,7 +270,8 @@ class Relay:
             bites, link.bites = link.bites, []
             for number in bites:
                 self._owner.bitten(number)
-        self._arm(due)
+        if self._timer is not None or due is not None:
+            self._arm(due)
 
     def _deliver(self, payload: Payload | Break) -> None:
         if isinstance(payload, bytes):
@@ -272,7 +289,7 @@ class Relay:
             payload()
 
     def _hold(self, data: bytes) -> None:
-        link, now = self._queue(), self._owner.timers.now()
+        link, now = self._link or self._queue(), self._owner.timers.now()
         self.heard = now
         if self.swallowing and link.held + len(data) > HOLD_LIMIT:
             self.overflowed = True
@@ -324,7 +341,9 @@ class Relay:
             wanted = True
         else:
             wanted = held < self._capacity and not self.sink.blocked and not self.clogged
-        self.source.read(wanted)
+        source = self.source
+        if wanted is not source.reading:
+            source.read(wanted)
         if self.stalled and not wanted and self._look is None:
             self._look = self._owner.timers.after(_LOOK_EVERY, self._on_look)
 

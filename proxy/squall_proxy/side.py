@@ -40,13 +40,13 @@ class Side(asyncio.Protocol):
 
     __slots__ = (
         "_owner",
-        "_reading",
         "blocked",
         "closed",
         "ended",
         "gone",
         "inflow",
         "name",
+        "reading",
         "received",
         "seen",
         "told",
@@ -68,7 +68,7 @@ class Side(asyncio.Protocol):
         # uvloop looks `data_received` up once for ever, so what changes is one step further on.
         self.write: Feed = _discard
         self._owner = owner
-        self._reading = True
+        self.reading = True
 
     @property
     def there(self) -> bool:
@@ -102,9 +102,10 @@ class Side(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Without an exception it was closed here; any other end is as good as a reset."""
         self.gone = True
+        owner = self._owner
         if exc is not None:
-            self._owner.ended(self, End.RST)
-        self._owner.lost(self)
+            owner.ended(self, End.RST)
+        owner.lost(self)
 
     def pause_writing(self) -> None:
         """The transport holds as much as it may."""
@@ -118,12 +119,12 @@ class Side(asyncio.Protocol):
 
     def read(self, wanted: bool) -> None:
         """Read from the socket, or stop reading."""
-        if wanted == self._reading:
+        if wanted is self.reading:
             return
         # After a FIN there is nothing left to read, and resuming would report it again.
         if self.transport is None or self.ended or self.gone or self.transport.is_closing():
             return
-        self._reading = wanted
+        self.reading = wanted
         if wanted:
             self.transport.resume_reading()
         else:
@@ -163,6 +164,11 @@ class Side(asyncio.Protocol):
         """Give the socket back now."""
         if self.transport is not None and not self.gone:
             self.transport.abort()
+
+    def forget(self) -> None:
+        """Nothing happens here any more: let go of the rest, which need not be found as garbage."""
+        del self._owner, self.inflow
+        self.write = _discard
 
     def _close_if_done(self) -> None:
         if self.ended and self.told:

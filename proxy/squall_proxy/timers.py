@@ -126,14 +126,13 @@ class Timers:
         self._alarm.set(heap[0][0] if heap else None)
 
     def _ring(self) -> None:
-        heap, now = self._heap, self.now()
-        due = []
-        while heap and heap[0][0] <= now:
-            due.append(heapq.heappop(heap)[2])
+        heap, youngest = self._heap, self._made
         self._ringing = True
-        for timer in due:
+        # Those that come due meanwhile too, which saves a turn of the loop; but none that is made
+        # meanwhile, or one that makes the next would keep the loop from its sockets.
+        while heap and heap[0][0] <= self.now() and heap[0][1] <= youngest:
             try:
-                timer.fire()
+                heapq.heappop(heap)[2].fire()
             except Exception as error:
                 self._loop.call_exception_handler(
                     {"message": "a timer's callback failed", "exception": error}

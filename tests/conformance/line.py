@@ -155,7 +155,7 @@ async def stage(way: Way) -> AsyncIterator[Stage]:
     server = socket.create_server(("127.0.0.1", 0), backlog=128)
     server.setblocking(False)
     events = Events()
-    line = Line(events.observe, random.Random(7), way.tls, way.redirect)
+    line = Line(events.observe, random.Random(7), tls=way.tls, redirect=way.redirect)
     backend = BACKENDS[way.proxy](line)
     try:
         await backend.start(server.getsockname())

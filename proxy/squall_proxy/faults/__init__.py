@@ -22,6 +22,7 @@ from squall_proxy.faults.base import (
     Way,
 )
 from squall_proxy.faults.cuts import Close, Fin, HalfClose, Rst, Truncate
+from squall_proxy.faults.framing import FragmentMessage, MalformMessage
 from squall_proxy.faults.kernel import (
     KERNEL_FAULTS,
     AcceptQueueFull,
@@ -40,22 +41,22 @@ from squall_proxy.faults.kernel import (
 from squall_proxy.faults.listeners import Flap, Http, Refuse
 from squall_proxy.faults.messages import (
     MESSAGE_FAULTS,
-    CorruptMessage,
     CutMessage,
     DelayMessage,
     DropMessage,
     DuplicateMessage,
-    EditMessage,
-    FragmentMessage,
     HangingClose,
     HoldMessage,
     InjectMessage,
-    MalformMessage,
-    MessageFault,
     ReorderMessage,
+)
+from squall_proxy.faults.payloads import (
+    CorruptMessage,
+    EditMessage,
     ReplaceMessage,
     TruncateMessage,
 )
+from squall_proxy.faults.rules import MessageFault
 from squall_proxy.faults.streams import (
     Blackhole,
     Cut,

@@ -59,7 +59,12 @@ class Latency(StreamFault):
         """Moves each chunk to `delay` and its own share of jitter after its arrival."""
         delay, jitter = self.delay, self.jitter
         if not jitter:
-            return lambda chunk: (Chunk(chunk.data, chunk.due + delay, chunk.offset),)
+
+            def later(chunk: Chunk) -> tuple[Chunk, ...]:
+                data, due, offset = chunk
+                return (Chunk(data, due + delay, offset),)
+
+            return later
 
         def drawn() -> float:
             match self.distribution:
@@ -146,7 +151,7 @@ class Slicer(StreamFault):
 
         def slice_up(chunk: Chunk) -> Iterable[Chunk]:
             data, due, offset = chunk
-            return (chunk,) if isinstance(data, End) else slices(data, due, offset)
+            return slices(data, due, offset) if isinstance(data, bytes) else (chunk,)
 
         return slice_up
 
@@ -225,9 +230,9 @@ class SlowClose(StreamFault):
         """Moves the end, and nothing else."""
 
         def late(chunk: Chunk) -> tuple[Chunk, ...]:
-            if isinstance(chunk.data, End):
-                return (Chunk(chunk.data, chunk.due + self.delay, chunk.offset),)
-            return (chunk,)
+            if isinstance(chunk.data, bytes):
+                return (chunk,)
+            return (Chunk(chunk.data, chunk.due + self.delay, chunk.offset),)
 
         return late
 
@@ -334,7 +339,7 @@ def _hold(chunk: Chunk) -> tuple[Chunk, ...]:
 
 
 def _discard(chunk: Chunk) -> tuple[Chunk, ...]:
-    return (chunk,) if isinstance(chunk.data, End) else ()
+    return () if isinstance(chunk.data, bytes) else (chunk,)
 
 
 def _paced(portion: int, seconds_per_byte: float) -> Filter:
@@ -351,11 +356,13 @@ def _paced(portion: int, seconds_per_byte: float) -> Filter:
     def pace(chunk: Chunk) -> Iterable[Chunk]:
         nonlocal free
         data, due, offset = chunk
-        if isinstance(data, End):
+        if not isinstance(data, bytes):
             return (chunk,)
         if len(data) > portion:
             return portions(data, due, offset)
-        free = max(free, due) + len(data) * seconds_per_byte
+        if free < due:
+            free = due
+        free += len(data) * seconds_per_byte
         return (Chunk(data, free, offset),)
 
     return pace
@@ -368,7 +375,7 @@ def _limited(limit: int, end: End) -> Filter:
     def limited(chunk: Chunk) -> tuple[Chunk, ...]:
         nonlocal last
         data, due, offset = chunk
-        if isinstance(data, End):
+        if not isinstance(data, bytes):
             return (chunk,)
         if last is None:
             last = offset + limit

@@ -11,7 +11,8 @@ What differs on purpose from Toxiproxy is listed in docs/toxiproxy.md.
 
 from squall_proxy.toxiproxy.errors import APIError
 from squall_proxy.toxiproxy.events import EventLog
+from squall_proxy.toxiproxy.own import Order
 from squall_proxy.toxiproxy.proxies import Wish
 from squall_proxy.toxiproxy.server import LIKE_VERSION, ToxiproxyServer
 
-__all__ = ["LIKE_VERSION", "APIError", "EventLog", "ToxiproxyServer", "Wish"]
+__all__ = ["LIKE_VERSION", "APIError", "EventLog", "Order", "ToxiproxyServer", "Wish"]

@@ -17,6 +17,7 @@ from squall_proxy.faults import Fault
 from squall_proxy.injection import ALL, Injection, Observe, Target
 from squall_proxy.proxy import Proxy
 from squall_proxy.status import Status, Traffic
+from squall_proxy.tls import Certificates
 from squall_proxy.toxiproxy.addresses import GoNetError, Resolved, cannot_bind, resolve
 from squall_proxy.toxiproxy.errors import conflict, failed, not_found
 from squall_proxy.toxiproxy.toxics import Toxic
@@ -38,6 +39,8 @@ class Wish:
     upstream: str
     enabled: bool = True
     websocket: bool = False
+    tls: Certificates | None = None
+    """With them its clients are to speak TLS."""
 
 
 class Collection:
@@ -60,6 +63,10 @@ class Collection:
         if name not in self._proxies:
             raise not_found("proxy not found")
         return self._proxies[name]
+
+    def next_id(self) -> int:
+        """A number for a fault to come, which no other has."""
+        return next(self._ids)
 
     async def create(self, wish: Wish) -> Served:
         """Make a proxy, and listen if it is to be up."""
@@ -139,6 +146,7 @@ class Collection:
             rng=Random(self._rng.random()),
             listener=wish.name,
             websocket=wish.websocket,
+            tls=wish.tls,
             numbers=self._numbers,
             ids=self._ids,
         )
@@ -242,14 +250,21 @@ class Served:
         self._own = {number: each for number, each in self._own.items() if each.active}
         return list(self._own.values())
 
-    def inject(self, fault: Fault, target: Target = ALL) -> Injection:
-        """Put any fault in force. Raises `APIError`, and ValueError where it has no place here."""
-        if self._proxy is None:
-            raise conflict(f"proxy {self.wish.name} is disabled")
-        injection = self._proxy.inject(fault, target)
+    def check(self, fault: Fault, target: Target = ALL) -> None:
+        """Raises `APIError`, and ValueError for a fault that has no place here."""
+        self._up().check(fault, target)
+
+    def inject(self, fault: Fault, target: Target = ALL, number: int | None = None) -> Injection:
+        """Put any fault in force. Raises as `check` does."""
+        injection = self._up().inject(fault, target, number)
         if injection.active:
             self._own[injection.id] = injection
         return injection
+
+    def _up(self) -> Proxy:
+        if self._proxy is None:
+            raise conflict(f"proxy {self.wish.name} is disabled")
+        return self._proxy
 
     @property
     def connections(self) -> list[Status]:

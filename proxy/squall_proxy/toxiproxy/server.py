@@ -19,7 +19,7 @@ from squall_proxy.toxiproxy.errors import APIError
 from squall_proxy.toxiproxy.events import EventLog
 from squall_proxy.toxiproxy.go_json import write
 from squall_proxy.toxiproxy.http import Answer, HTTPServer, Request
-from squall_proxy.toxiproxy.own import Own, ReadFault
+from squall_proxy.toxiproxy.own import Own, ReadOrder
 from squall_proxy.toxiproxy.proxies import Collection
 from squall_proxy.toxiproxy.routes import Toxiproxy
 
@@ -42,15 +42,15 @@ class Route(NamedTuple):
 class ToxiproxyServer:
     """Serves the API on a port of its own; made on the loop on which it is started.
 
-    `read_fault` gives faults for `POST /squall/faults`. Events go to `log`.
+    `read_order` reads the bodies of `POST /squall/faults`. Events go to `log`.
     """
 
-    def __init__(self, *, rng: Random, read_fault: ReadFault, version: str = LIKE_VERSION) -> None:
+    def __init__(self, *, rng: Random, read_order: ReadOrder, version: str = LIKE_VERSION) -> None:
         self._timers = Timers.of(asyncio.get_running_loop())
         self.log = EventLog(self._timers.now)
         self.proxies = Collection(self.log.observe, Random(rng.random()), itertools.count(1))
         self._rng = rng
-        self._routes = list(_routes(self.proxies, self.log, read_fault, version))
+        self._routes = list(_routes(self.proxies, self.log, self._timers, read_order, version))
         self._server = HTTPServer(self._handle)
 
     @property
@@ -98,9 +98,9 @@ class ToxiproxyServer:
 
 
 def _routes(
-    proxies: Collection, log: EventLog, read_fault: ReadFault, version: str
+    proxies: Collection, log: EventLog, timers: Timers, read_order: ReadOrder, version: str
 ) -> Iterator[Route]:
-    toxi, own = Toxiproxy(proxies, version), Own(proxies, log, read_fault)
+    toxi, own = Toxiproxy(proxies, version), Own(proxies, log, timers, read_order)
     for path, handlers in (
         ("/reset", {"POST": toxi.reset}),
         ("/proxies", {"GET": toxi.list_proxies, "POST": toxi.create_proxy}),
