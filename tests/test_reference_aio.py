@@ -103,6 +103,71 @@ def test_it_becomes_live_and_delivers_data(loop: Loop) -> None:
     run(scene(), loop)
 
 
+class Overdue:
+    """A core that has something to do since long ago."""
+
+    deadline: float | None = 0.0
+
+    def start(self, now: float) -> list[Action]:
+        return []
+
+    def tick(self, now: float) -> list[Action]:
+        self.deadline = None
+        return [Finished(0)]
+
+
+@each_loop
+def test_a_deadline_that_has_passed_can_be_told_twice(loop: Loop) -> None:
+    # What uvloop's call_at returns for it is no TimerHandle.
+    async def scene() -> int:
+        core: Any = Overdue()
+        shell = Shell(core, Endpoint("ws://127.0.0.1:1/"), Settings(), lambda action: None)
+        shell.act([])
+        shell.act([])
+        return await shell.run()
+
+    assert run(scene(), loop) == 0
+
+
+class Listener:
+    """Who hears of the line, in the same list as of the adapter."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def hear(self, action: Action) -> None:
+        self.told.append(action)
+        stir()
+
+    def opened(self) -> None:
+        self.told.append("opened")
+
+    def received(self, size: int) -> None:
+        self.told.append(size)
+
+
+@each_loop
+def test_an_observer_hears_of_tcp_before_the_upgrade_and_of_each_message(loop: Loop) -> None:
+    async def scene() -> None:
+        listener = Listener()
+        made, _ = Settings.from_mapping(QUICK)
+        async with Venue() as venue:
+            adapter = Adapter(
+                Endpoint(venue.url), [TICKER], listener.hear, settings=made, observer=listener
+            )
+            running = asyncio.create_task(adapter.run())
+            await until(lambda: StateChanged("live") in listener.told)
+            adapter.stop()
+            assert await running == 0
+        told = listener.told
+        states = [told.index(StateChanged(state)) for state in ("connecting", "connected")]
+        assert states[0] < told.index("opened") < states[1]
+        # The answers to set_heartbeat and subscribe.
+        assert len([each for each in told if isinstance(each, int)]) == 2
+
+    run(scene(), loop)
+
+
 @each_loop
 def test_every_way_to_lose_a_connection_is_followed_by_a_full_restore(loop: Loop) -> None:
     async def scene() -> None:

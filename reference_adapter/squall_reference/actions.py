@@ -177,3 +177,16 @@ class Core(Protocol):
 
     def stop(self, now: float) -> Actions:
         """End cleanly; `Finished` follows when the connection is gone."""
+
+
+class LineObserver(Protocol):
+    """Who wants to know what a core has no use for: a load generator, say."""
+
+    def opened(self) -> None:
+        """The first half of a dial is done: TCP is there, on asyncio also TLS where it is used.
+
+        It falls between `StateChanged("connecting")` and `StateChanged("connected")`.
+        """
+
+    def received(self, size: int) -> None:
+        """A message of `size` characters, or bytes where it is binary, has arrived."""

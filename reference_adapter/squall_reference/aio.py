@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -24,6 +24,7 @@ from squall_reference.actions import (
     Core,
     Dial,
     Finished,
+    LineObserver,
     Loss,
     Ping,
     Send,
@@ -43,20 +44,43 @@ class _Connect(connect):
         return exc
 
 
+class _Connection(ClientConnection):
+    """The library's connection, which tells when TCP, and TLS, are there."""
+
+    def __init__(self, observer: LineObserver, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._observer = observer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._observer.opened()
+
+
 class Shell:
     """Runs a core on the event loop. `report` hears what the core tells its owner."""
 
-    def __init__(self, core: Core, endpoint: Endpoint, settings: Settings, report: Report) -> None:
+    def __init__(
+        self,
+        core: Core,
+        endpoint: Endpoint,
+        settings: Settings,
+        report: Report,
+        *,
+        observer: LineObserver | None = None,
+    ) -> None:
         self._core = core
         self._endpoint = endpoint
         self._settings = settings
         self._report = report
+        self._observer = observer
         self._tls = endpoint.tls()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._todo: deque[Action] = deque()
         self._acting = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        # uvloop gives no TimerHandle, so no `when()`, for what is due already.
+        self._timer_due = 0.0
         self._line: asyncio.Task[Loss] | None = None
         self._connection: ClientConnection | None = None
         self._outbox: asyncio.Queue[Send | Ping | Close] = asyncio.Queue()
@@ -128,9 +152,10 @@ class Shell:
         if self._timer is not None:
             # Each message moves the deadline back. A timer that fires early costs less than one
             # that is set anew for each message.
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        self._timer_due = due
         self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
@@ -162,6 +187,8 @@ class Shell:
             self._tell(self._core.connected)
             while True:
                 message = await connection.recv()
+                if self._observer is not None:
+                    self._observer.received(len(message))
                 self._tell(partial(self._core.received, message))
         except ConnectionClosed as error:
             return loss_of(error)
@@ -185,7 +212,14 @@ class Shell:
             close_timeout=self._settings.close_timeout,
             max_size=self._settings.max_message_bytes,
             logger=LOGGER,
+            create_connection=self._connection_class(),
         )
+
+    def _connection_class(self) -> type[ClientConnection] | None:
+        if self._observer is None:
+            return None
+        # The library calls it with the arguments of a `ClientConnection`, and needs no class.
+        return cast(type[ClientConnection], partial(_Connection, self._observer))
 
     async def _write(
         self, connection: ClientConnection, outbox: asyncio.Queue[Send | Ping | Close]
@@ -222,7 +256,7 @@ class Adapter:
     """The reference adapter on asyncio. Make it inside a coroutine, then await `run()`.
 
     `report` is called with each `Deliver`, `Reply`, `OpenOrders`, `StateChanged` and `Log`; it
-    may call the adapter's methods.
+    may call the adapter's methods. `observer` is told what happens on the line below that.
     """
 
     def __init__(
@@ -234,6 +268,7 @@ class Adapter:
         credentials: Credentials | None = None,
         settings: Settings | None = None,
         rng: Random | None = None,
+        observer: LineObserver | None = None,
     ) -> None:
         settings = settings if settings is not None else Settings()
         self._session = Session(
@@ -243,7 +278,7 @@ class Adapter:
             settings=settings,
             epoch=wall_clock() - asyncio.get_running_loop().time(),
         )
-        self._shell = Shell(self._session, endpoint, settings, report)
+        self._shell = Shell(self._session, endpoint, settings, report, observer=observer)
 
     async def run(self) -> int:
         """Run until stopped (0) or until it gives up (1)."""

@@ -31,6 +31,7 @@ from squall_reference.actions import (
     Close,
     Dial,
     Finished,
+    LineObserver,
     Loss,
     Ping,
     Send,
@@ -55,7 +56,8 @@ class SyncAdapter:
     """The reference adapter for threads and greenlets.
 
     `run()` blocks and calls `report` with each `Deliver`, `Reply`, `OpenOrders`, `StateChanged`
-    and `Log`. The other methods may be called from any thread, also inside `report`.
+    and `Log`. The other methods may be called from any thread, also inside `report`. `observer` is
+    told, in the line's thread, what happens on the line below that.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SyncAdapter:
         settings: Settings | None = None,
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: LineObserver | None = None,
     ) -> None:
         self._settings = settings if settings is not None else Settings()
         self._session = Session(
@@ -80,6 +83,7 @@ class SyncAdapter:
         self._endpoint = endpoint
         self._tls = endpoint.tls()
         self._report = report
+        self._observer = observer
         self._clock = clock
         self._inbox: queue.Queue[Callable[[float], Actions]] = queue.Queue()
         self._room = threading.Semaphore(UNREAD_MESSAGES)
@@ -202,6 +206,8 @@ class SyncAdapter:
                 self._inbox.put(self._session.connected)
                 while True:
                     message = connection.recv()
+                    if self._observer is not None:
+                        self._observer.received(len(message))
                     self._room.acquire()
                     self._inbox.put(partial(self._received, message))
         except DIAL_ERRORS as error:
@@ -219,6 +225,8 @@ class SyncAdapter:
         self._socket = socket.create_connection((url.hostname or "", port), timeout)
         try:
             self._check_aborted()
+            if self._observer is not None:
+                self._observer.opened()
             return connect(
                 self._endpoint.url,
                 sock=self._socket,

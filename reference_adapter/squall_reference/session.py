@@ -78,6 +78,8 @@ class Session:
     ) -> None:
         self.state = "idle"
         self._settings = settings if settings is not None else Settings()
+        # Exactly one layer may dial, and it is this one.
+        self._client_settings = replace(self._settings, reconnect_on_error=False)
         self._rng = rng
         self._redial = Redial(self._settings, rng)
         self._login = Login(credentials, self._settings, rng, epoch) if credentials else None
@@ -224,9 +226,8 @@ class Session:
     def _dial(self, now: float) -> Actions:
         self._dial_at = None
         self._redial.dialled()
-        # Exactly one layer may dial, and it is this one. A client serves for one connection, so
-        # that nothing of an old one can act on its successor.
-        self._client = Client(replace(self._settings, reconnect_on_error=False), self._rng)
+        # A client serves for one connection: nothing of an old one can act on its successor.
+        self._client = Client(self._client_settings, self._rng)
         return [self._enter("connecting"), *self._client.start(now)]
 
     def _begin(self, now: float) -> Actions:
