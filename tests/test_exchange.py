@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from squall.errors import ScenarioError
-from squall.exchange import EXCHANGE_FAULTS, ExchangeFault, Injection, Settings, dialect
+from squall.exchange import (
+    EXCHANGE_FAULTS,
+    ExchangeFault,
+    Injection,
+    Membership,
+    Settings,
+    dialect,
+)
 from squall.exchange.actions import Abort, Action, Close, Send
 from squall.exchange.core import Exchange
 from squall.exchange.deribit.access import signature
@@ -25,18 +32,21 @@ PATH = "/ws/api/v2"
 class World:
     """An exchange, its clock and its clients. What the exchange does on the wire lands here."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self, membership: Membership | None = None, *, observed: bool = True, **settings: Any
+    ) -> None:
         self.now = 100.0
         self.events: list[tuple[str, int | None, dict[str, Any]]] = []
         self.actions: list[Action] = []
         self.exchange = Exchange(
             dialect("deribit"),
             Settings(**settings),
-            observe=self._observe,
+            observe=self._observe if observed else None,
             act=self._act,
             rng=random.Random(7),
+            membership=membership,
         )
-        self.exchange.begin(self.now)
+        self.exchange.begin(membership.origin if membership else self.now)
         self.clients: dict[int, Client] = {}
         self.key, self.secret = self.exchange.account.key, self.exchange.account.secret
 

@@ -58,7 +58,7 @@ class Stage:
         return [detail for each, _, detail in self.events if each == kind]
 
 
-async def play(test: Test, **options: Any) -> None:
+async def play(test: Test, *, thin: bool = False, **options: Any) -> None:
     settings = Settings(**{"tick": 0.02} | options.pop("settings", {}))
     events: list[tuple[str, int | None, Any]] = []
     stage: Stage
@@ -68,7 +68,7 @@ async def play(test: Test, **options: Any) -> None:
         stage.changed.set()
 
     server = ExchangeServer(
-        dialect("deribit"), settings, observe=observe, rng=random.Random(3), **options
+        dialect("deribit"), settings, observe=observe, rng=random.Random(3), thin=thin, **options
     )
     stage = Stage(server, events)
     await server.start()
@@ -78,11 +78,14 @@ async def play(test: Test, **options: Any) -> None:
         await server.stop()
 
 
-@pytest.fixture(params=LOOPS)
+@pytest.fixture(params=["asyncio", "uvloop", "thin"])
 def run(request: pytest.FixtureRequest) -> Callable[..., None]:
+    thin = request.param == "thin"
+    loop = LOOPS["uvloop" if thin else request.param]
+
     def run(test: Test, **options: Any) -> None:
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            runner.run(asyncio.wait_for(play(test, **options), 60))
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(asyncio.wait_for(play(test, thin=thin, **options), 60))
 
     return run
 

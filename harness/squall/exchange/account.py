@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from squall.exchange.faults.base import injected
 from squall.exchange.orders import Order, Orders
 from squall.exchange.protocol import Request, Trouble
+from squall.exchange.signed_tokens import SignedTokens
 from squall.exchange.tokens import Token, Tokens
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ class Account:
         self._exchange = exchange
         self.key = f"{rng.getrandbits(32):08x}"
         self.secret = f"{rng.getrandbits(160):040x}"
-        self.tokens = Tokens(rng)
-        self.orders = Orders()
+        member = exchange.membership
+        self.tokens = Tokens(rng) if member is None else SignedTokens(rng, member)
+        self.orders = Orders("SQ-" if member is None else f"SQ-{member.number}-")
         self.withdrawn = False
         self.last_nonce = 0
         self.cancels_by_default = False
@@ -35,14 +37,14 @@ class Account:
         self, session: Session, grant: str, scope: str, *, reusable: bool, lifetime: float | None
     ) -> Token:
         """Log the connection in with a new token; `reusable` ones are valid on any connection."""
-        token = self._issue(session.number, scope, lifetime, reusable=reusable)
+        token = self._issue(session.number, scope, lifetime, reusable=reusable, refreshable=True)
         self.bind(session, token)
         self._succeeded(session.number, grant, token, lifetime)
         return token
 
     def grant(self, number: int, grant: str, scope: str, lifetime: float) -> Token:
         """A token for any connection, asked for over HTTP on connection `number`."""
-        token = self._issue(number, scope, lifetime, reusable=True)
+        token = self._issue(number, scope, lifetime, reusable=True, refreshable=False)
         self._succeeded(number, grant, token, lifetime)
         return token
 
@@ -58,14 +60,18 @@ class Account:
             self._cancel_with(session)
         self._watch_token(session, token)
 
-    def _issue(self, number: int, scope: str, lifetime: float | None, *, reusable: bool) -> Token:
+    def _issue(
+        self, number: int, scope: str, lifetime: float | None, *, reusable: bool, refreshable: bool
+    ) -> Token:
         now = self._exchange.now
         if self.withdrawn:
             raise injected(self._exchange.dialect.trouble(Trouble.BAD_CREDENTIALS))
         expires_at = math.inf if lifetime is None else now + lifetime
-        return self.tokens.issue(scope, None if reusable else number, expires_at, now)
+        bound_to = None if reusable else number
+        return self.tokens.issue(scope, bound_to, expires_at, now, refreshable=refreshable)
 
     def _succeeded(self, number: int, grant: str, token: Token, lifetime: float | None) -> None:
+        self._exchange.counts.logins += 1
         self._exchange.observe(
             "auth_succeeded",
             number,
@@ -84,7 +90,7 @@ class Account:
                 self._expired(session, token)
 
         if math.isfinite(expires_at):
-            exchange.agenda.at(expires_at, check)
+            exchange.agenda.at(expires_at, check, session)
 
     def authorise(self, session: Session, request: Request) -> None:
         """Raise the venue's error unless the request may be carried out.
@@ -117,7 +123,7 @@ class Account:
     def withdraw(self) -> list[Session]:
         """The credentials are no longer good, nor any token; the connections that had logged in."""
         self.withdrawn = True
-        self.tokens.revoke()
+        self.tokens.revoke(self._exchange.now)
         return [s for s in self._exchange.live_sessions() if s.token is not None]
 
     def _expired(self, session: Session, token: Token) -> None:
@@ -199,7 +205,7 @@ class Account:
                 self._cancel_all_of(session, "inactivity")
             self._watch(session, exchange.now if silent else session.last_heard)
 
-        exchange.agenda.at(since + limit, check)
+        exchange.agenda.at(since + limit, check, session)
 
     def _cancel_all_of(self, session: Session, reason: str) -> None:
         for order in self.orders.open(connection=session.number):

@@ -38,7 +38,7 @@ class Admission:
                 injection.bite(number)
                 return refusal
         limit = exchange.manners.connections_per_address
-        count = 1 + sum(session.address == address for session in exchange.live_sessions())
+        count = 1 + exchange.crowd[address]
         if limit is not None and count > limit:
             exchange.observe("limit_exceeded", number, rule="connections per address", count=count)
             return _TOO_MANY

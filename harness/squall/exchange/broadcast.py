@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Broadcast:
             session.subscriptions[channel] = 0
             self._listeners.setdefault(channel, {})[session.number] = session
             self._start(self._feed(channel))
+        self._exchange.counts.subscriptions += len(fresh)
         self._exchange.observe(
             "subscribed",
             session.number,
@@ -80,6 +82,11 @@ class Broadcast:
         private = self._exchange.dialect.is_private
         return [c for c, listeners in self._listeners.items() if listeners and not private(c)]
 
+    @property
+    def subscriptions(self) -> int:
+        """How many channels are being served, those of each connection by themselves."""
+        return sum(map(len, self._listeners.values()))
+
     def flowing(self, channel: str) -> bool:
         """Whether anybody has had a message of this channel, so that a gap would show."""
         listeners = self._listeners.get(channel, {})
@@ -113,7 +120,13 @@ class Broadcast:
         if not feed.running and self._exchange.dialect.flows(self._exchange, feed.channel):
             feed.running = True
             feed.catch_up(self._exchange.now)
-            self._exchange.agenda.at(feed.due, lambda: self._publish(feed))
+            self._schedule(feed)
+
+    def _schedule(self, feed: Feed) -> None:
+        exchange, due, batch = self._exchange, feed.due, self._exchange.settings.batch_interval
+        if batch:
+            due = exchange.origin + math.ceil((due - exchange.origin) / batch) * batch
+        exchange.agenda.at(due, lambda: self._publish(feed))
 
     def _publish(self, feed: Feed) -> None:
         listeners = self._listeners.get(feed.channel)
@@ -121,12 +134,12 @@ class Broadcast:
             self._listeners.pop(feed.channel, None)
             feed.running = False
             return
-        feed.forgive(self._exchange.now)
+        feed.forgive(self._exchange.now - self._exchange.settings.batch_interval)
         for number in self._numbers(feed, listeners):
             self._catch_up(feed.channel, number, listeners)
             message = self._message(feed, number, listeners)
             self._deliver(feed.channel, message, *listeners.values())
-        self._exchange.agenda.at(feed.due, lambda: self._publish(feed))
+        self._schedule(feed)
 
     def _numbers(self, feed: Feed, listeners: dict[int, Session]) -> list[int]:
         """The numbers of the messages to send now: the next one, where no fault interferes."""
@@ -213,7 +226,7 @@ class Broadcast:
         for text, same in wordings.items():
             self._exchange.send(text, *same)
         # Only now: an observer may inject a fault that ends subscriptions.
-        for session in sessions:
+        for session in sessions if self._exchange.observed else ():
             self._exchange.observe(
                 "sent",
                 session.number,

@@ -17,6 +17,7 @@ requests came. Whether its sender had logged in is judged by how things stood wh
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -25,10 +26,12 @@ from squall.exchange.actions import Abort, Action, Answer, Close, Ping, Send
 from squall.exchange.admission import Admission
 from squall.exchange.agenda import Agenda
 from squall.exchange.broadcast import Broadcast
+from squall.exchange.counts import Counts
 from squall.exchange.faults.base import ExchangeFault, Ruling
 from squall.exchange.heartbeats import Heartbeats
 from squall.exchange.injection import Injection, Injections, Observe
 from squall.exchange.limits import Limits
+from squall.exchange.membership import Membership
 from squall.exchange.protocol import (
     Dialect,
     HttpAnswer,
@@ -42,22 +45,31 @@ from squall.exchange.settings import Settings
 
 
 class Exchange:
-    """A venue: its connections, what they ask of it, and the faults in force."""
+    """A venue: its connections, what they ask of it, and the faults in force.
+
+    Without `observe` nobody is told anything, which is faster; `counts` has the totals. `crowd`
+    has the number of open connections by the address of the client.
+    """
 
     def __init__(
         self,
         dialect: Dialect,
         settings: Settings,
         *,
-        observe: Observe,
+        observe: Observe | None,
         act: Callable[[Action], None],
         rng: random.Random,
+        membership: Membership | None = None,
     ) -> None:
         self.dialect = dialect
         self.settings = settings
         self.manners = dialect.manners.under(settings)
         self.rng = rng
-        self.observe = observe
+        self.observed = observe is not None
+        self.observe = observe or _unobserved
+        self.membership = membership
+        self.counts = Counts()
+        self.crowd: Counter[str] = Counter()
         self.now = self.origin = 0.0
         self.agenda = Agenda()
         self.injections = Injections(self)
@@ -91,6 +103,7 @@ class Exchange:
         self.now = now
         refusal = self._admission.refusal(number, path, address)
         if refusal is not None:
+            self.counts.upgrades_refused += 1
             self.observe("rest", number, method="GET", path=path, status=refusal.status)
         return refusal
 
@@ -99,6 +112,8 @@ class Exchange:
         self.now = now
         session = Session(number, path, address, self.settings, self.manners, now)
         self._sessions[number] = session
+        self.counts.upgrades += 1
+        self.crowd[address] += 1
         self.observe("opened", number, path=path)
         if session.open:
             self.dialect.opened(self, session)
@@ -131,6 +146,7 @@ class Exchange:
 
     def received(self, number: int, text: str, now: float) -> None:
         """A text message has arrived."""
+        self.counts.messages_in += 1
         self.heard(number, now)
         session = self._sessions[number]
         if not session.open or session.condemned:
@@ -153,6 +169,15 @@ class Exchange:
                 self._sessions[number].said_goodbye = True
                 return False
         return True
+
+    def overflowed(self, number: int, unsent: int, now: float) -> None:
+        """A client does not read what it is sent: so many bytes wait. It is cut off."""
+        self.now = now
+        session = self._sessions[number]
+        if session.open:
+            self.counts.slow_consumers += 1
+            self.observe("limit_exceeded", number, rule="unsent bytes", count=unsent)
+            self.close(session, self.settings.slow_consumer_code, "slow consumer")
 
     def closing(self, number: int, now: float) -> None:
         """A closing handshake is under way: nothing more may be sent."""
@@ -236,6 +261,7 @@ class Exchange:
         for session in open_ones:
             session.last_sent = self.now
         if open_ones:
+            self.counts.messages_out += len(open_ones)
             self._act(Send(tuple(session.number for session in open_ones), text))
 
     def ping(self, session: Session, payload: bytes) -> None:
@@ -266,7 +292,11 @@ class Exchange:
     # --- connecting -------------------------------------------------------------------------------
 
     def _retire(self, session: Session) -> None:
-        session.open = False
+        if session.open:
+            session.open = False
+            self.crowd[session.address] -= 1
+            if not self.crowd[session.address]:
+                del self.crowd[session.address]
         self.broadcast.retire(session, list(session.subscriptions))
 
     # --- requests ---------------------------------------------------------------------------------
@@ -331,7 +361,8 @@ class Exchange:
                 raise ruling.error
             if request.private:
                 self.account.authorise(session, request)
-            request = replace(request, missing=ruling.missing)
+            if ruling.missing:
+                request = replace(request, missing=ruling.missing)
             replies = self.dialect.answer(self, session, request)
         except VenueError as error:
             replies = () if ruling.swallowed else self._fail(session, request, error)
@@ -368,6 +399,7 @@ class Exchange:
             injected=error.injected,
         )
         if request.logs_in:
+            self.counts.logins_failed += 1
             self.observe("auth_failed", number, code=error.code, injected=error.injected)
 
     def _fail(self, session: Session, request: Request, error: VenueError) -> Sequence[str]:
@@ -377,3 +409,7 @@ class Exchange:
             self.afterwards(lambda: self.close(session, code, error.message))
         reply = self.dialect.error(self, session, request, error)
         return () if reply is None else (reply,)
+
+
+def _unobserved(kind: str, connection: int | None = None, /, **detail: object) -> None:
+    """Nobody asked for events."""

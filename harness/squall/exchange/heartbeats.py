@@ -100,7 +100,7 @@ class Heartbeats:
                 )
                 exchange.abort(session)
 
-        exchange.agenda.at(test.sent + heartbeat.timeout, check)
+        exchange.agenda.at(test.sent + heartbeat.timeout, check, session)
 
     def answered(self, session: Session) -> None:
         """A sign of life: it answers all that was asked so far."""
@@ -134,7 +134,7 @@ class Heartbeats:
             else:
                 self._watch_idleness(session, limit)
 
-        exchange.agenda.at(max(session.last_heard, session.last_sent) + limit, check)
+        exchange.agenda.at(max(session.last_heard, session.last_sent) + limit, check, session)
 
     def _answered(self, session: Session, heartbeat: Heartbeat, count: int) -> None:
         for test in [heartbeat.unanswered.popleft() for _ in range(count)]:
@@ -147,7 +147,7 @@ class Heartbeats:
 
     def _after(self, interval: float, session: Session, heartbeat: Heartbeat) -> None:
         self._exchange.agenda.at(
-            self._exchange.now + interval, lambda: self._beat(session, heartbeat)
+            self._exchange.now + interval, lambda: self._beat(session, heartbeat), session
         )
 
     def _beat(self, session: Session, heartbeat: Heartbeat) -> None:
@@ -172,7 +172,7 @@ class Heartbeats:
             self._keep_alive(session, interval)
 
         due = session.last_sent + interval
-        exchange.agenda.at(due if due > exchange.now else exchange.now + interval, beat)
+        exchange.agenda.at(due if due > exchange.now else exchange.now + interval, beat, session)
 
     def _silenced(self, session: Session) -> bool:
         for injection in self._exchange.injections:

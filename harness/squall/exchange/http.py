@@ -20,11 +20,16 @@ _LENGTH = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a request that asks for no WebSocket."""
+    """The head of a request."""
 
     method: str
     target: str
     headers: dict[str, str]
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether it asks for a WebSocket."""
+        return "upgrade" in self.headers
 
     @property
     def length(self) -> int | None:
@@ -40,12 +45,12 @@ class Head:
 
 
 def head(data: bytes) -> Head | None:
-    """The head in these bytes; None where they ask for a WebSocket, or are no HTTP."""
+    """The head in these bytes; None where they are no HTTP."""
     first, *lines = data.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     matches = [_HEADER.fullmatch(line) for line in lines]
     headers = {match[1].lower(): match[2] for match in matches if match}
     line = _REQUEST_LINE.fullmatch(first)
-    if line is None or None in matches or "upgrade" in headers:
+    if line is None or None in matches:
         return None
     return Head(line[1], line[2], headers)
 

@@ -60,6 +60,8 @@ class Injections:
         self._all: list[Injection] = []
 
     def __iter__(self) -> Iterator[Injection]:
+        if not self._all:
+            return iter(())
         self._all = [injection for injection in self._all if injection.in_force]
         # A fault may end, or another one begin, while somebody goes through them.
         return (injection for injection in tuple(self._all) if injection.in_force)

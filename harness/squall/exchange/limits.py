@@ -42,8 +42,8 @@ class Limits:
                 exchange.close(session, LIFETIME_CODE, reason)
 
         if notice is not None:
-            exchange.agenda.at(exchange.now + max(0.0, lifetime - notice), tell)
-        exchange.agenda.at(exchange.now + lifetime, end)
+            exchange.agenda.at(exchange.now + max(0.0, lifetime - notice), tell, session)
+        exchange.agenda.at(exchange.now + lifetime, end, session)
 
     def heard(self, session: Session) -> None:
         """Count a message of any kind, and close the connection where it is one too many."""

@@ -25,9 +25,10 @@ class Order:
 
 
 class Orders:
-    """Every order that the account ever placed."""
+    """Every order that the account ever placed; their ids begin with `prefix`."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "SQ-") -> None:
+        self._prefix = prefix
         self._orders: dict[str, Order] = {}
 
     def place(
@@ -44,7 +45,7 @@ class Orders:
     ) -> Order:
         """A new order, open or, for a market order, filled."""
         order = Order(
-            id=f"SQ-{len(self._orders) + 1}",
+            id=f"{self._prefix}{len(self._orders) + 1}",
             instrument=instrument,
             direction=direction,
             amount=amount,

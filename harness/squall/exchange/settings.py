@@ -74,7 +74,15 @@ class Settings:
     """Longest message in bytes that a client may send; a longer one is answered with close 1009."""
 
     max_unsent_bytes: int = 4_194_304
-    """Unsent bytes at which a client that does not read is cut off."""
+    """Unsent bytes of one connection at which a client that does not read is cut off."""
+
+    slow_consumer_code: int = 1008
+    """Close code of a connection whose client does not read (Coinbase has 4005 for it). The Close
+    frame waits behind what is unsent: after `close_timeout` the connection is dropped."""
+
+    batch_interval: Seconds = 0.0
+    """Seconds between two moments at which data messages are sent: those of one connection that
+    are due by then go out together. At 0 each is sent by itself, when it is due."""
 
     # What follows overrules the venue's own manners where it is not None.
 
@@ -125,7 +133,13 @@ class Settings:
         for name in ("tick", "trades_per_message", "credit_refill", "matching_rate"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is 0; it must be more than that")
+        if self.batch_interval > self.tick:
+            raise ValueError(
+                f"batch_interval is {self.batch_interval} and longer than tick, {self.tick}:"
+                " messages would be left out"
+            )
         check_close_code(self.termination_code)
+        check_close_code(self.slow_consumer_code)
 
 
 def check_close_code(code: int) -> None:

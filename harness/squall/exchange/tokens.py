@@ -27,17 +27,25 @@ class Token:
     """An access token and the refresh token that came with it.
 
     `connection` is the only connection on which it is valid, None where any will do. As long as
-    it has `holders`, connections that keep it alive by using it, its time does not count.
+    it has `holders`, connections that keep it alive by using it, its time does not count. A venue
+    whose tokens are fetched anew has none that are `refreshable`.
     """
 
     def __init__(
-        self, access: str, refresh: str, scope: str, connection: int | None, expires_at: float
+        self,
+        access: str,
+        refresh: str,
+        scope: str,
+        connection: int | None,
+        expires_at: float,
+        refreshable: bool = True,
     ) -> None:
         self.access = access
         self.refresh = refresh
         self.scope = scope
         self.connection = connection
         self.expires_at = expires_at
+        self.refreshable = refreshable
         self.holders: set[int] = set()
         self.expired_by_fault = False
         self.end_reported = False
@@ -59,7 +67,14 @@ class Tokens:
         self._rng = rng
         self._by_access: dict[str, Token] = {}
         self._by_refresh: dict[str, Token] = {}
+        self._by_scope: dict[str, Token] = {}
+        self._bound: dict[int, list[Token]] = {}
+        self._held: dict[int, list[Token]] = {}
         self._latest: deque[Token] = deque(maxlen=REMEMBERED)
+        self._tidy_at = 0
+
+    def __len__(self) -> int:
+        return len(self._by_access)
 
     def secrets(self) -> list[tuple[str, str]]:
         """The tokens of the latest logins, each with what it is.
@@ -72,18 +87,29 @@ class Tokens:
             for secret in (("an access token", token.access), ("a refresh token", token.refresh))
         ]
 
-    def issue(self, scope: str, connection: int | None, expires_at: float, now: float) -> Token:
+    def issue(
+        self,
+        scope: str,
+        connection: int | None,
+        expires_at: float,
+        now: float,
+        *,
+        refreshable: bool = True,
+    ) -> Token:
         """A new token. It takes the place of an older one of the same session name."""
         self._forget_the_dead(now)
+        token = self._make(scope, connection, expires_at, now, refreshable)
         if connection is None:
-            for rival in [t for t in self._by_refresh.values() if t.scope == scope]:
-                del self._by_refresh[rival.refresh]
-        token = Token(
-            self._secret("access"), self._secret("refresh"), scope, connection, expires_at
-        )
+            rival = self._by_scope.get(scope)
+            if rival is not None:
+                self._spend(rival)
+            self._by_scope[scope] = token
+        else:
+            self._bound.setdefault(connection, []).append(token)
         self._latest.append(token)
         self._by_access[token.access] = token
-        self._by_refresh[token.refresh] = token
+        if refreshable:
+            self._by_refresh[token.refresh] = token
         return token
 
     def find(self, access: str) -> Token | None:
@@ -91,20 +117,27 @@ class Tokens:
         return self._by_access.get(access)
 
     def latest(self, scope: str) -> Token | None:
-        """The token that was last issued in this scope."""
-        found = [token for token in self._by_refresh.values() if token.scope == scope]
-        return found[-1] if found else None
+        """The token that was last issued for any connection in this scope."""
+        return self._by_scope.get(scope)
+
+    def hold(self, token: Token, connection: int) -> None:
+        """As long as this connection lives, so does the token."""
+        token.holders.add(connection)
+        self._held.setdefault(connection, []).append(token)
 
     def revoke_one(self, token: Token) -> None:
         """This token is valid no longer."""
         token.expires_at = float("-inf")
         token.holders.clear()
-        self._by_access.pop(token.access, None)
-        self._by_refresh.pop(token.refresh, None)
+        self._spend(token)
+        self._forget(token)
 
     def redeem(self, refresh: str) -> Token | None:
         """The token that this refresh token belongs to. A refresh token works once."""
-        return self._by_refresh.pop(refresh, None)
+        token = self._by_refresh.get(refresh)
+        if token is not None:
+            self._spend(token)
+        return token
 
     def expire(self, now: float) -> None:
         """End the life of every access token; refresh tokens stay good."""
@@ -114,27 +147,47 @@ class Tokens:
                 token.holders.clear()
                 token.expired_by_fault = True
 
-    def revoke(self) -> None:
-        """Forget them all: nothing that was ever issued is valid any more."""
+    def revoke(self, now: float) -> None:
+        """Forget them all: nothing that was issued until now is valid any more."""
         for token in list(self._by_access.values()):
             self.revoke_one(token)
         self._by_refresh.clear()
 
     def close(self, connection: int) -> None:
         """Forget what was bound to a connection that is gone."""
-        for token in self._by_access.values():
+        for token in self._held.pop(connection, ()):
             token.holders.discard(connection)
-        for token in [t for t in self._by_refresh.values() if t.connection == connection]:
-            del self._by_refresh[token.refresh]
-        for token in [t for t in self._by_access.values() if t.connection == connection]:
-            del self._by_access[token.access]
+        for token in self._bound.pop(connection, ()):
+            self._spend(token)
+            self._forget(token)
 
     def _forget_the_dead(self, now: float) -> None:
         # A day's soak logs in thousands of times. A dead token whose refresh token is gone
-        # is of no use to anybody.
+        # is of no use to anybody. Where there are many, they are looked through only when there
+        # are twice as many as were left the last time.
+        if len(self._by_access) < self._tidy_at:
+            return
+        many = len(self._by_access) > REMEMBERED
         for token in [t for t in self._by_access.values() if not t.live(now)]:
-            if token.refresh not in self._by_refresh:
-                del self._by_access[token.access]
+            if token.refresh not in self._by_refresh and (token.refreshable or many):
+                self._forget(token)
+        left = len(self._by_access)
+        self._tidy_at = 2 * left if left > REMEMBERED else 0
+
+    def _forget(self, token: Token) -> None:
+        self._by_access.pop(token.access, None)
+        if self._by_scope.get(token.scope) is token:
+            del self._by_scope[token.scope]
+
+    def _spend(self, token: Token) -> None:
+        """The refresh token is good no longer."""
+        self._by_refresh.pop(token.refresh, None)
+
+    def _make(
+        self, scope: str, connection: int | None, expires_at: float, now: float, refreshable: bool
+    ) -> Token:
+        access, refresh = self._secret("access"), self._secret("refresh")
+        return Token(access, refresh, scope, connection, expires_at, refreshable)
 
     def _secret(self, kind: str) -> str:
         return f"{kind}.{self._rng.getrandbits(192):048x}"

@@ -60,7 +60,7 @@ def failure(code: int, *, id: RequestId = None, **data: Any) -> VenueError:
 def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
     """Method, id and parameters of a request. Raises VenueError where there is none."""
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise failure(-32700) from None
     if not isinstance(found, dict):
@@ -83,6 +83,10 @@ def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+# `json.loads` makes a new one for every text.
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def reply(id: RequestId, result: Any, received: float, now: float) -> str:

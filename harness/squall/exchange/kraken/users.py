@@ -77,7 +77,7 @@ def hold(exchange: Exchange, session: Session, access: str | None) -> None:
     """A private subscription of this connection keeps the token alive."""
     token = live(exchange, access)
     assert token is not None, "the request was authorised"
-    token.holders.add(session.number)
+    exchange.account.tokens.hold(token, session.number)
     exchange.account.bind(session, token)
 
 
