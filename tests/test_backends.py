@@ -25,10 +25,10 @@ from squall.errors import ScenarioError
 from squall.exchange import Settings, dialect
 from squall.history import History
 from squall.manifest import Manifest
+from squall.plan import REFERENCE, adapter_named
 from squall.profile import load_profile
 from squall.run import Result, Run, Setup
 from squall.scenario import Scenario, Step
-from squall.suite import REFERENCE, adapter_named
 from squall.verdict import Outcome
 from squall_proxy import TlsHang
 from squall_proxy.mitm import available

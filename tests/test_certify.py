@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from certify_examples import recovered, scenario
-from squall import suite
+from squall import pool
 from squall.certify import folder as folder_module
 from squall.certify.campaign import certify
 from squall.certify.classes import VerdictClass
@@ -29,10 +29,10 @@ from squall.cli import main
 from squall.errors import AdapterError, ScenarioError
 from squall.history import Event, History
 from squall.manifest import KnownFailure, Manifest
+from squall.plan import Plan
 from squall.profile import load_profile
 from squall.run import Result, Setup
 from squall.scenario import AdapterNeeds, Scenario
-from squall.suite import Plan
 from squall.verdict import Outcome, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ class ScriptedRun:
 def acts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Act]:
     """What runs do, by adapter and scenario; nothing, and they pass, where it says nothing."""
     ScriptedRun.acts, ScriptedRun.ran = {}, []
-    monkeypatch.setattr(suite, "Run", ScriptedRun)
+    monkeypatch.setattr(pool, "Run", ScriptedRun)
     return ScriptedRun.acts
 
 
@@ -144,6 +144,69 @@ def test_adapters_share_the_machine_and_fleets_have_it_for_themselves(
     run(tmp_path / "out", *plans(*both, scenarios=(scenario("reset"), fleet), jobs=2))
     assert frozenset({"a/reset", "b/reset"}) in together
     assert together[-2:] == [{"a/herd"}, {"b/herd"}]
+
+
+def test_no_more_adapters_start_at_once_than_there_are_cores(
+    tmp_path: Path, acts: dict[str, Act], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    running: set[str] = set()
+    starting: set[str] = set()
+    seen: list[tuple[int, int]] = []
+    together = asyncio.Event()
+
+    async def act(run: ScriptedRun) -> None:
+        name = run.scenario.name
+        running.add(name)
+        starting.add(name)
+        seen.append((len(starting), len(running)))
+        await asyncio.sleep(0.05)
+        starting.discard(name)
+        run.setup.on_steady()
+        if len(running) == 4:
+            together.set()
+        await asyncio.wait_for(together.wait(), TIMEOUT)
+
+    names = ("one", "two", "three", "four")
+    acts |= {f"mine/{name}": act for name in names}
+    run(tmp_path / "out", *plans(scenarios=tuple(map(scenario, names)), jobs=4))
+    assert max(starts for starts, _ in seen) == 2
+    assert max(runs for _, runs in seen) == 4
+
+
+def test_who_does_not_start_holds_nobody_up_for_long(
+    tmp_path: Path, acts: dict[str, Act], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr(pool, "STARTS_WITHIN", 0.01)
+    second = asyncio.Event()
+
+    async def stuck(run: ScriptedRun) -> None:
+        await asyncio.wait_for(second.wait(), TIMEOUT)
+
+    async def begins(run: ScriptedRun) -> None:
+        second.set()
+
+    acts |= {"mine/reset": stuck, "mine/half-open": begins}
+    found = run(tmp_path / "out", *plans(jobs=2))
+    assert set(classes(found).values()) == {"pass"}
+
+
+def test_proxy_and_tls_are_those_of_run_and_stand_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = f"certify reference --scenarios reset --clock virtual --tls --out {out}"
+    assert main(words.split()) == 0
+    said = json.loads((out / "index.json").read_text())
+    assert (said["proxy"], said["tls"]) == ("embedded", True)
+    assert "TLS" in (out / "index.html").read_text()
+    cell = json.loads((out / "reference" / "reset" / "cell.json").read_text())
+    assert cell["runs"][0]["reproduce"].endswith("--clock virtual --tls")
+    history = gzip.decompress((out / "reference" / "reset" / "history.jsonl.gz").read_bytes())
+    assert b'"tls_established"' in history
+    assert main(f"{words}2 --proxy toxiproxy".split()) == 3
+    assert "--clock virtual" in capsys.readouterr().err
 
 
 def test_adapters_of_the_same_name_have_folders_of_their_own(

@@ -55,6 +55,17 @@ def test_accept_then_close_without_a_pause_is_a_storm() -> None:
     assert fails(verdict, "5001 dials within", "15 in any 60 s are decent")
 
 
+def test_of_many_connections_by_design_only_those_at_work_may_dial() -> None:
+    # ccxt 4.5.90 on Binance opens one for each stream: 300 dials of three in half a second
+    story = refused_dials([0.5] * 45, connections=50)
+    story.connect(0.6, 100)
+    story.connect(0.7, 101)
+    assert fails(story.judge(NoStorm()), "45 in any 60 s are decent")
+    for number in range(102, 149):
+        story.connect(0.8, number)
+    assert passes(story.judge(NoStorm()))
+
+
 def test_a_dial_a_second_is_a_storm() -> None:
     # websocket-client 1.9.2: 29 dials in 30 s against a 503
     assert fails(refused_dials([1.0] * 28).judge(NoStorm()), "29 dials")

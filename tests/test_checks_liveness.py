@@ -121,6 +121,14 @@ def test_silence_with_the_harness_held_up_is_unknown() -> None:
     assert is_unknown(story.judge(DetectsSilence()), "held up")
 
 
+def test_a_short_hold_up_does_not_excuse_who_was_watched_for_longer() -> None:
+    story = silent_story(until=67)
+    story.stall(30, 2)
+    assert fails(story.judge(DetectsSilence()), "for 65.0 s")
+    story.stall(50, 2)
+    assert is_unknown(story.judge(DetectsSilence()), "held up")
+
+
 # -- knows_it_is_stale -----------------------------------------------------------------------
 
 
@@ -160,6 +168,15 @@ def test_a_quick_reconnect_owes_no_word() -> None:
     story = silent_story(until=10, left=10)
     story.serve(10.5, 2)
     assert is_unknown(story.judge(KnowsItIsStale()), "ended after")
+
+
+def test_data_of_another_connection_are_no_news_of_the_silent_one() -> None:
+    story = silent_story(until=72, left=75)
+    story.connect(0.5, 2)
+    story.subscribe(0.6, 2, "ticker.ETH")
+    for second in range(3, 80):
+        story.send(second, 2, "ticker.ETH")
+    assert fails(story.judge(KnowsItIsStale()), "nothing told the consumer")
 
 
 def test_what_was_said_before_the_silence_still_holds() -> None:

@@ -20,9 +20,9 @@ from squall.errors import AdapterError
 from squall.events_schema import EVENTS_SCHEMA
 from squall.history import Event, History
 from squall.manifest import Manifest
+from squall.plan import adapter_named
 from squall.profile import load_profile
 from squall.report import Terminal
-from squall.suite import adapter_named
 from squall.virtual_clock import VirtualClockLoop
 
 PROFILE = load_profile("default")

@@ -1,6 +1,7 @@
 """The arrows: what may import what. An awkward import means that the code wants to live elsewhere.
 
 squall            ──▶ squall_proxy
+squall.load       ──▶ squall_reference    (the adapters of a fleet, on Locust's side alone)
 squall_proxy      ──▶ nothing of ours
 squall_reference  ──▶ nothing of ours
 
@@ -40,6 +41,12 @@ FORBIDDEN = {
 }
 
 
+# What runs in Locust's processes. Importing locust patches the whole process.
+LOCUST_SIDE = {"locustfile", "master", "panel", "shape", "users", "worker"}
+GEVENT_SIDE = LOCUST_SIDE | {"engine"}
+ADAPTERS = LOCUST_SIDE | {"adapters"}
+
+
 def imports_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -59,8 +66,10 @@ def modules(package: str) -> list[Path]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_between_the_packages_there_is_one_arrow(package: str) -> None:
-    allowed = {"squall": {"squall", "squall_proxy"}}.get(package, {package})
     for path in modules(package):
+        allowed = {"squall": {"squall", "squall_proxy"}}.get(package, {package})
+        if path.parent.name == "load" and path.stem in ADAPTERS:
+            allowed = {*allowed, "squall_reference"}
         for name in imports_of(path):
             top = name.partition(".")[0]
             assert top not in PACKAGES or top in allowed, f"{path} imports {name}"
@@ -84,10 +93,24 @@ def test_the_parts_of_the_harness_keep_their_arrows(part: str) -> None:
             assert not wrong, f"{path} imports {name}"
 
 
-def test_locust_is_imported_by_no_package() -> None:
+def on_the_side(path: Path, side: set[str]) -> bool:
+    return path.parent == PACKAGES["squall"] / "load" and path.stem in side
+
+
+def test_locust_is_imported_by_its_own_side_of_a_storm_alone() -> None:
+    patching = {"locust": LOCUST_SIDE, "gevent": GEVENT_SIDE, "flask": LOCUST_SIDE}
     for package in PACKAGES:
         for path in modules(package):
-            assert not any(name.split(".")[0] == "locust" for name in imports_of(path)), path
+            for name in imports_of(path):
+                side = patching.get(name.split(".")[0])
+                assert side is None or on_the_side(path, side), f"{path} imports {name}"
+
+
+def test_nothing_of_squall_imports_locusts_side_of_a_storm() -> None:
+    for path in modules("squall"):
+        for name in imports_of(path):
+            if name.startswith("squall.load.") and name.split(".")[2] in ADAPTERS | GEVENT_SIDE:
+                assert on_the_side(path, ADAPTERS | GEVENT_SIDE), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -12,8 +12,8 @@ from gallery.matrix import GOOD, begin, failing, run, scenarios
 from gallery.scenarios import QUIET
 from squall.run import Result
 from squall.scenario import Scenario
-from squall.suite import loop_factory
 from squall.verdict import Outcome
+from squall.virtual_clock import loop_factory
 
 CATCHES = [
     pytest.param(specimen, scenario, check, id=f"{name}-in-{scenario}")

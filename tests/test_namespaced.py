@@ -17,10 +17,10 @@ from squall.catalogue import find
 from squall.cli import main
 from squall.history import History
 from squall.manifest import Manifest
+from squall.plan import REFERENCE, adapter_named
 from squall.profile import load_profile
 from squall.run import Result, Run, Setup
 from squall.scenario import Scenario, Step, Wait
-from squall.suite import REFERENCE, adapter_named
 from squall.verdict import Outcome
 from squall_proxy import FAULTS, NetworkFault, PacketBlackhole, Rst, Target
 from squall_proxy.kernel import Probe, probe

@@ -126,6 +126,14 @@ def test_what_the_steps_do_is_what_the_adapter_must_support() -> None:
     assert scenario().needs == frozenset()
 
 
+def test_who_waits_for_a_login_needs_an_adapter_that_logs_in() -> None:
+    for step in (
+        Step(Rst(), when=Seen("auth_requested")),
+        Step(Blackhole(), until=Seen("auth_failed")),
+    ):
+        assert scenario(steps=(step,)).needs == {"private"}
+
+
 def test_an_adapter_may_exit_where_it_is_told_to_or_ought_to_give_up() -> None:
     assert not scenario().adapter_may_exit
     assert scenario(steps=(Step(StopAdapter()),)).adapter_may_exit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from squall.history import Event
 from squall.service import Service
 
@@ -44,10 +46,20 @@ def test_a_half_open_connection_that_the_adapter_left_does_not_count() -> None:
     assert service.steady
 
 
-def test_a_connection_that_a_fault_has_cut_does_not_count_from_that_instant() -> None:
+@pytest.mark.parametrize("fault", ["rst", "truncate", "cut", "limit_data", "cut_message"])
+def test_a_connection_that_a_fault_has_cut_does_not_count_from_that_instant(fault: str) -> None:
     service = serving(1)
-    service.apply(event("proxy", "fault_fired", 1, fault="rst", id=1))
+    service.apply(event("proxy", "fault_fired", 1, fault=fault, id=1))
     assert not service.steady
+    assert "book.A is not served" in service.problems()
+
+
+@pytest.mark.parametrize("fault", ["timeout", "reset_peer"])
+def test_a_fault_that_is_yet_to_end_the_connection_has_not_cut_it(fault: str) -> None:
+    service = serving(1)
+    service.apply(event("proxy", "fault_fired", 1, fault=fault, id=1))
+    assert service.steady
+    service.apply(event("proxy", "closed", 1, by="proxy", how="fin"))
     assert "book.A is not served" in service.problems()
 
 

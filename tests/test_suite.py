@@ -15,17 +15,19 @@ from typing import Any
 
 import pytest
 
-from squall import suite
+from squall import pool, suite
 from squall.errors import AdapterError
 from squall.history import History
 from squall.manifest import KnownFailure, Manifest
+from squall.plan import Plan, jobs, reproduce
 from squall.profile import load_profile
 from squall.results import Case, Trouble
 from squall.run import Result, Setup
 from squall.scenario import AdapterNeeds, Scenario
 from squall.steps import Step, Wait
-from squall.suite import Began, Ended, Plan, jobs, loop_factory, reproduce, run_suite
+from squall.suite import Began, Ended, run_suite
 from squall.verdict import Outcome
+from squall.virtual_clock import loop_factory
 from squall_proxy import FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +78,7 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 folder=self.setup.folder,
             )
 
-    monkeypatch.setattr(suite, "Run", ScriptedRun)
+    monkeypatch.setattr(pool, "Run", ScriptedRun)
     return found
 
 

@@ -1,9 +1,13 @@
 """virtual_clock.py: waiting costs nothing, sockets are real."""
+# ruff: noqa: TID251 -- the wall clock is what is tested here
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime
+from time import time as wall_time
 from typing import Any, TypeVar
 
 import pytest
@@ -73,3 +77,43 @@ def test_a_timeout_wins_over_a_peer_that_stays_silent() -> None:
                 return loop.time() - started
 
     assert virtually(scene()) == pytest.approx(3600, abs=1)
+
+
+EPOCH = 1_767_225_600.0  # 2026-01-01, 00:00 UTC
+
+
+def test_the_wall_clock_follows_however_it_was_imported() -> None:
+    async def scene() -> list[float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        await asyncio.sleep(100)
+        with loop.following(EPOCH):
+            before = time.monotonic()
+            await asyncio.sleep(86_400)
+            return [
+                time.time() - EPOCH,
+                wall_time() - EPOCH,
+                time.time_ns() / 1e9 - EPOCH,
+                datetime.now(UTC).timestamp() - EPOCH,
+                time.monotonic() - before,
+                (time.monotonic_ns() / 1e9) - before,
+            ]
+
+    assert virtually(scene()) == pytest.approx([86_400] * 6, abs=1e-3)
+
+
+def test_the_wall_clock_is_given_back_whatever_happens() -> None:
+    functions = time.time, time.monotonic, time.monotonic_ns
+    real = time.time()
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        with loop.following(EPOCH):
+            assert time.time() == EPOCH
+            await asyncio.wait_for(asyncio.Event().wait(), 3600)
+
+    with pytest.raises(TimeoutError):
+        virtually(scene())
+    assert (time.time, time.monotonic, time.monotonic_ns) == functions
+    assert time.time() >= real

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from squall import __version__
 from squall.backends import BACKENDS, EMBEDDED
 from squall.certify import command as certify
-from squall.suite import DEFAULT_PROFILE, REFERENCE
+from squall.load import command as load
+from squall.plan import DEFAULT_PROFILE, REFERENCE
 from squall_proxy.toxiproxy import LIKE_VERSION
 
 WRONG_USE = 3
@@ -76,7 +77,7 @@ def _run_words(run: argparse.ArgumentParser) -> None:
     _scenarios(run)
     _adapter(run)
     run.add_argument(
-        "--jobs", type=_count, metavar="N", help="runs side by side (default: 4 a core, 16 at most)"
+        "--jobs", type=_count, metavar="N", help="runs side by side (default: 8 a core, 16 at most)"
     )
     run.add_argument("--repeat", type=_count, default=1, metavar="N", help="run each N times")
     run.add_argument(
@@ -110,6 +111,10 @@ def _certify_words(parser: argparse.ArgumentParser) -> None:
     certify.words(parser, _count)
 
 
+def _load_words(parser: argparse.ArgumentParser) -> None:
+    load.words(parser, _count, _port)
+
+
 def _doctor_words(doctor: argparse.ArgumentParser) -> None:
     doctor.usage = "squall doctor [--adapter MANIFEST | -- COMMAND ...]"
     _adapter(doctor)
@@ -140,7 +145,7 @@ def _validate_words(validate: argparse.ArgumentParser) -> None:
 
 
 def _schema_words(schema: argparse.ArgumentParser) -> None:
-    schema.add_argument("file", choices=("scenario", "manifest", "events", "results"))
+    schema.add_argument("file", choices=("scenario", "manifest", "storm", "events", "results"))
 
 
 def _adapter(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +186,36 @@ def _exchange_words(parser: argparse.ArgumentParser) -> None:
         help="a setting, as a scenario's `exchange:` has it; may be repeated",
     )
     parser.add_argument("--events", action="store_true", help="print events as JSON lines")
+    parser.add_argument(
+        "--wall-clock",
+        action="store_true",
+        help="its time is this machine's (default: it always starts on the same day)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="so many processes on one port, for load (default: 1; more need Linux)",
+    )
+    parser.add_argument(
+        "--wire",
+        choices=("websockets", "thin"),
+        help="who speaks WebSocket: the library, or Squall's own frames, which cost less"
+        " (default: thin with several processes)",
+    )
+    parser.add_argument(
+        "--api-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="where the control port listens (default: 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--api-port",
+        type=_port,
+        metavar="N",
+        help="serve faults, health and metrics there (default: not at all)",
+    )
 
 
 def _proxy_words(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +231,12 @@ def _proxy_words(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="'NAME KEY=VALUE ...'",
         help="a fault, as a scenario's step has it; may be repeated",
+    )
+    parser.add_argument(
+        "--tls",
+        type=Path,
+        metavar="CA_FILE",
+        help="speak TLS to clients; the certificate that they must trust is written there",
     )
     parser.add_argument(
         "--api-host",
@@ -286,16 +327,19 @@ _SCHEMA_EXAMPLES = """\
 _EXCHANGE_EXAMPLES = """\
   squall exchange --port 9000
   squall exchange --set token_lifetime=60s --set ack_latency=50ms --events
+  squall exchange --processes 2 --api-port 9100 --set connections_per_address=100000
 """
 _PROXY_EXAMPLES = """\
   squall proxy                                 Toxiproxy's API on port 8474
   squall proxy --upstream 127.0.0.1:9000 --listen 127.0.0.1:9001
   squall proxy --upstream 127.0.0.1:9000 --fault 'latency delay=200ms jitter=50ms'
+  squall proxy --upstream 127.0.0.1:9000 --listen 127.0.0.1:9443 --tls ca.pem
 """
 
 _COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
     "run": ("run scenarios against an adapter", _run_words, _RUN_EXAMPLES),
     "certify": (certify.ABOUT, _certify_words, certify.EXAMPLES),
+    "load": (load.ABOUT, _load_words, load.EXAMPLES),
     "doctor": ("say what an adapter can do and what is missing", _doctor_words, _DOCTOR_EXAMPLES),
     "check": ("judge saved histories again", _check_words, _CHECK_EXAMPLES),
     "list": ("list scenarios", _list_words, _LIST_EXAMPLES),

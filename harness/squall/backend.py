@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, Protocol
 
-from squall_proxy import Fault, Injection, Target
+from squall_proxy import Compression, Fault, Injection, Target
 
 HOST = "127.0.0.1"
 
@@ -38,6 +38,9 @@ class Line:
 
     tls: bool = False
     """The adapter speaks `wss://` and `https://`; the exchange behind does not."""
+
+    compression: Compression = "independent"
+    """What becomes of an offer of permessage-deflate."""
 
     redirect: Redirect = "url"
     """The adapter dials the URL that it is told, or a host of its own through an HTTP proxy."""

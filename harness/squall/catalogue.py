@@ -23,9 +23,18 @@ Files = Mapping[str, Path]
 
 def shipped() -> Files:
     """The files of the catalogue by their names, in order."""
+    return _shipped(".")
+
+
+def storms() -> Files:
+    """The files of the storms that Squall ships by their names, in order (`squall.load`)."""
+    return _shipped("storms")
+
+
+def _shipped(folder: str) -> Files:
     here = Path(__file__).resolve().parent
-    for folder in (here / "scenarios", here.parents[1] / "scenarios"):
-        if files := _files(folder):
+    for scenarios in (here / "scenarios", here.parents[1] / "scenarios"):
+        if files := _files(scenarios / folder):
             return files
     return {}
 

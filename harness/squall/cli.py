@@ -17,21 +17,25 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from squall import catalogue, serve, suite
+from squall import catalogue, serve
 from squall.arguments import RUNS, WRONG_USE, Options, parser
 from squall.certify import command as certify
 from squall.checks import Check
 from squall.doctor import examination
 from squall.errors import AdapterError, HistoryError, SquallError
 from squall.events_schema import EVENTS_SCHEMA
+from squall.hosting import command as hosting
+from squall.load import command as load
+from squall.load import storm_file
 from squall.manifest import Manifest
+from squall.plan import DEFAULT_PROFILE, REFERENCE, Plan, adapter_named, same_again
 from squall.profile import load_profile
 from squall.report import Terminal, TextReport, counted
 from squall.results import Case, Summary
 from squall.results_schema import RESULTS_SCHEMA
 from squall.scenario import Scenario
 from squall.schema import schema
-from squall.suite import REFERENCE, Began, Notice, Plan, adapter_named, run_suite
+from squall.suite import Began, Notice, run_suite
 
 INTERRUPTED = 130
 
@@ -125,7 +129,7 @@ def _manifest(options: Options) -> Manifest:
 
 
 def _same_again(options: Options) -> tuple[str, ...]:
-    chosen = suite.options(
+    chosen = same_again(
         options.adapter, options.profile, options.clock, options.proxy, tls=options.tls
     )
     return (*chosen, "--", *options.command) if options.command else chosen
@@ -151,8 +155,12 @@ def _new_folder(runs: Path, now: datetime) -> Path:
     return folder
 
 
+def _load(options: Options) -> int:
+    return load.run(options, lambda folder: _new_folder(folder, datetime.now()))
+
+
 def _doctor(options: Options) -> int:
-    profile = load_profile(suite.DEFAULT_PROFILE)
+    profile = load_profile(DEFAULT_PROFILE)
     return examination(_manifest(options), profile, Terminal(sys.stdout))
 
 
@@ -253,6 +261,9 @@ def _valid(path: Path) -> str:
     if top & {"command", "object"} and "steps" not in top:
         Manifest.load(path)
         return "a manifest, in order"
+    if "storm" in top:
+        storm_file.load(path)
+        return "a storm, in order"
     scenarios = catalogue.find([str(path)])
     return f"{counted(len(scenarios), 'scenario')}, in order"
 
@@ -267,8 +278,21 @@ def _schema(options: Options) -> int:
 
 
 def _exchange(options: Options) -> int:
-    serve.exchange(
-        options.dialect, options.host, options.port, options.set, _say, events=options.events
+    port = options.api_port
+    hosting.exchange(
+        hosting.Hosting(
+            dialect=options.dialect,
+            host=options.host,
+            port=options.port,
+            settings=options.set,
+            processes=options.processes,
+            thin=options.wire == "thin" or (options.wire is None and options.processes > 1),
+            api=None if port is None else (options.api_host, port),
+            events=options.events,
+            wall_clock=options.wall_clock,
+        ),
+        _say,
+        _complain,
     )
     return 0
 
@@ -278,7 +302,7 @@ def _proxy(options: Options) -> int:
     if port is None and options.upstream is None:
         port = serve.API_PORT
     serve.proxy(
-        serve.Line(options.upstream, options.listen, tuple(options.fault)),
+        serve.Line(options.upstream, options.listen, tuple(options.fault), options.tls),
         None if port is None else (options.api_host, port),
         _say,
         seed=options.seed,
@@ -291,9 +315,14 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 _ACTS: Mapping[str, Callable[[Options], int]] = {
     "run": _run,
     "certify": certify.run,
+    "load": _load,
     "doctor": _doctor,
     "check": _check,
     "list": _list,

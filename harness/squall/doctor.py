@@ -21,12 +21,13 @@ from squall.diagnosis import QUESTIONS, Finding, State, announced, examine, want
 from squall.errors import AdapterError, ScenarioError
 from squall.history import History
 from squall.manifest import Manifest
+from squall.plan import unsuitable
 from squall.play import Play
 from squall.profile import Profile
 from squall.report import INDENT, WIDTH, Terminal
 from squall.run import STEADY_WITHIN, Result, Run, Setup
 from squall.scenario import Action, Request, Scenario, Step, Subscribe, Unsubscribe, Wait
-from squall.suite import loop_factory, unsuitable
+from squall.virtual_clock import loop_factory
 
 ANSWERS_WITHIN = 10.0
 LAST_WORDS = 12

@@ -55,6 +55,7 @@ class Embedded:
                 observe=self._line.observe,
                 rng=Random(self._line.rng.random()),
                 listener=listener,
+                compression=self._line.compression,
                 tls=self._trust.authority if self._trust else None,
                 tunnel=tunnel,
                 numbers=numbers,

@@ -104,6 +104,7 @@ class Mitm:
             rng=Random(self._line.rng.random()),
             listener=listener,
             websocket=websocket,
+            compression=self._line.compression,
             tls=self._trust.authority if listener == "rest" and self._line.tls else None,
             numbers=numbers,
             ids=self._ids,

@@ -29,7 +29,7 @@ from squall.scenario import (
     Unsubscribe,
     Wait,
 )
-from squall.service import CUTS, Service
+from squall.service import STRIKES, Service
 from squall.testbed import Testbed
 from squall_proxy import Injection
 
@@ -168,7 +168,7 @@ class Play:
         if step.until is not None:
             holds = self._holds(step.until, begun, injections)
             return "condition" if await self._moments.until(holds, step.at_most) else "at_most"
-        if step.do in CUTS:
+        if step.do in STRIKES:
             await self._moments.until(lambda: all(i.fired for i in injections), FIRES_WITHIN)
         return "done"
 

@@ -169,27 +169,29 @@ def _run(
     profile: str | None = None,
     clock: str | None = None,
 ) -> Result:
-    from squall import suite
     from squall.manifest import Manifest
+    from squall.plan import REFERENCE, Plan, adapter_named, jobs, same_again
+    from squall.pool import run_job
     from squall.profile import load_profile
+    from squall.virtual_clock import loop_factory
 
     value = _scenario(scenario)
-    named = adapter or config.getoption("squall_adapter") or suite.REFERENCE
+    named = adapter or config.getoption("squall_adapter") or REFERENCE
     profile = profile or config.getoption("squall_profile")
     clock = clock or config.getoption("squall_clock")
     seed = config.getoption("squall_seed") if seed is None else seed
-    by_name = suite.REFERENCE if isinstance(named, Manifest) else str(named)
-    plan = suite.Plan(
+    by_name = REFERENCE if isinstance(named, Manifest) else str(named)
+    plan = Plan(
         scenarios=(value,),
-        manifest=named if isinstance(named, Manifest) else suite.adapter_named(by_name),
+        manifest=named if isinstance(named, Manifest) else adapter_named(by_name),
         profile=load_profile(profile),
         out=folder,
         seed=seed,
         clock=clock,
-        options=suite.options(by_name, profile, clock),
+        options=same_again(by_name, profile, clock),
     )
-    with asyncio.Runner(loop_factory=suite.loop_factory(clock)) as runner:
-        case, result = runner.run(suite.run_job(plan, suite.jobs(plan)[0]))
+    with asyncio.Runner(loop_factory=loop_factory(clock)) as runner:
+        case, result = runner.run(run_job(plan, jobs(plan)[0]))
     if result is None:
         pytest.skip(case.why)
     if check:

@@ -6,12 +6,17 @@ alone and websocket-client at `https_proxy` alone.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from squall.backend import Address
 from squall_proxy import Authority
+
+_PREFIX, _SUFFIX = "squall-ca-", ".pem"
 
 ELSEWHERE = "exchange.invalid"
 """The venue's host, for adapters that have none of their own. It exists nowhere (RFC 6761 §6.4):
@@ -32,23 +37,40 @@ class Trust:
 
     def __init__(self) -> None:
         self.authority = Authority()
-        self._file: Path | None = None
+        self._file: IO[bytes] | None = None
 
     def publish(self) -> None:
-        """Write the file."""
-        with tempfile.NamedTemporaryFile(prefix="squall-ca-", suffix=".pem", delete=False) as file:
-            file.write(self.authority.certificate)
-        self._file = Path(file.name)
+        """Write the file, and remove those that killed runs have left behind."""
+        _sweep()
+        file = tempfile.NamedTemporaryFile(prefix=_PREFIX, suffix=_SUFFIX)  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_SH)
+        file.write(self.authority.certificate)
+        file.flush()
+        self._file = file
 
     @property
     def variables(self) -> Mapping[str, str]:
         """What makes clients trust it."""
-        return dict.fromkeys(_TRUSTED, str(self._file))
+        assert self._file is not None, "nothing was published"
+        return dict.fromkeys(_TRUSTED, self._file.name)
 
     def withdraw(self) -> None:
         """Remove the file."""
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+
+def _sweep() -> None:
+    """Remove the files of runs that ended without a chance to: a live one holds a lock on its own.
+
+    One that is not locked may have been made a moment ago; an empty one is left to be filled.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if file.read(1):
+                left.unlink()
 
 
 def proxy_variables(address: Address) -> dict[str, str]:

@@ -21,7 +21,7 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,9 +45,10 @@ from squall.scenario import Scenario
 from squall.service import Service
 from squall.testbed import Testbed
 from squall.verdict import Outcome, worst
+from squall.virtual_clock import VirtualClockLoop
 from squall_proxy import Fault
 
-STEADY_WITHIN = 30.0
+STEADY_WITHIN = 60.0
 """Seconds that an adapter has for its first steady state. Interpreters start slowly on a busy
 machine, and a fault that strikes before the adapter has connected tests nothing."""
 
@@ -72,6 +73,7 @@ class Setup:
     folder: Path | None = None
     proxy: str = EMBEDDED
     tls: bool = False
+    on_steady: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Run:
         self.history = History(loop.time)
         self._build()
         error: str | None = None
-        with self._log_file() as self._log:
+        with self._log_file() as self._log, self._wall_clock():
             lag = asyncio.create_task(self._watch_for_lag())
             try:
                 self._announce()
@@ -151,11 +153,13 @@ class Run:
         if self.setup.clock == "real":
             # Adapters compare the venue's timestamps with their own wall clock.
             exchange = replace(exchange, epoch=datetime.now(UTC).timestamp())
+        self._epoch = exchange.epoch
         self._backend = BACKENDS[self.setup.proxy](
             Line(
                 observe=self.history.observer("proxy"),
                 rng=rng,
                 tls=scenario.tls or self.setup.tls,
+                compression=scenario.compression,
                 redirect=manifest.redirect,
             )
         )
@@ -282,6 +286,7 @@ class Run:
         if not steady or not self._offers_enough():
             return
         self._say("steady", after=round(self.history.now, 6))
+        self.setup.on_steady()
         await self._sample("steady")
         await self._play.perform(self._stop_adapters, self._sample)
         self._heal()
@@ -374,7 +379,7 @@ class Run:
 
     async def _watch_for_lag(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while self.setup.clock == "real":
             due = loop.time() + LAG_INTERVAL
             await asyncio.sleep(LAG_INTERVAL)
             late = loop.time() - due
@@ -442,6 +447,13 @@ class Run:
         path = folder / "adapter.log" if folder is not None else Path(os.devnull)
         with path.open("wb") as file:
             yield file
+
+    def _wall_clock(self) -> contextlib.AbstractContextManager[None]:
+        """What the adapter sees when it asks the process, and not the loop, for the time."""
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualClockLoop):
+            return loop.following(self._epoch)
+        return contextlib.nullcontext()
 
     def _save(self) -> None:
         if self.setup.folder is not None:

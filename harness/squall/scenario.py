@@ -44,7 +44,7 @@ from squall.steps import (
     repeat,
 )
 from squall.typed_yaml import AtLeast, Matches
-from squall_proxy import TlsFault
+from squall_proxy import Compression, TlsFault
 
 __all__ = [
     "Action",
@@ -121,6 +121,9 @@ class Scenario:
 
     tls: bool = False
     """The adapter reaches the exchange over TLS (wss://), and is told whom to trust."""
+
+    compression: Compression = "independent"
+    """What becomes of the adapter's offer to compress messages (permessage-deflate)."""
 
     exchange: Settings = field(default_factory=Settings)
     """The venue that is spoken (dialect), and settings of the mock exchange."""
@@ -204,6 +207,7 @@ class Scenario:
             "covers": plain(self.covers),
             "channels": plain(self.channels),
             "tls": self.tls,
+            "compression": self.compression,
             "exchange": {"dialect": self.dialect, **plain(self.exchange)},
             "adapter": plain(self.adapter),
             "clock": list(self.clocks),

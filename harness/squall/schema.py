@@ -20,6 +20,8 @@ from typing import Annotated, Any, Literal, Union
 from squall.checks import CHECKS
 from squall.errors import ScenarioError, did_you_mean
 from squall.exchange import DIALECTS
+from squall.load.storm import ACTIONS as STORM_ACTIONS
+from squall.load.storm import Storm, StormStep
 from squall.manifest import Manifest
 from squall.scenario import Scenario
 from squall.scenario_file import Repeat
@@ -34,7 +36,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(name: str) -> Schema:
-    """The JSON Schema of a file: `scenario` or `manifest`."""
+    """The JSON Schema of a file: `scenario`, `manifest` or `storm`."""
     if name not in _FILES:
         raise ScenarioError(f"unknown schema '{name}'.{did_you_mean(name, _FILES)}")
     return {"$schema": DRAFT, **_FILES[name]()}
@@ -89,9 +91,9 @@ def _with_placeholders(node: Any) -> Any:
     }
 
 
-def _timing() -> Schema:
+def _timing(step: type[Any] = Step) -> Schema:
     """What every step may have, once: the steps refer to it."""
-    timing = _object(Step)
+    timing = _object(step)
     target = timing["properties"]["target"]
     either = [_of(hints(Target)["which"]), _object(Target)]
     timing["properties"]["target"] = {"anyOf": either} | _described(target)
@@ -102,9 +104,9 @@ def _steps(least: int) -> Schema:
     return {"type": "array", "minItems": least, "items": {"$ref": "#/$defs/step"}}
 
 
-def _step(name: str, action: type[Any]) -> Schema:
+def _step(name: str, action: type[Any], step: type[Any] = Step) -> Schema:
     settings = _object(action)
-    timing = {key: {"$ref": f"#/$defs/timing/properties/{key}"} for key in keys(Step)}
+    timing = {key: {"$ref": f"#/$defs/timing/properties/{key}"} for key in keys(step)}
     if not issubclass(action, Fault):
         del timing["target"]
     do = {"const": name, "description": settings["description"]}
@@ -138,7 +140,31 @@ def _manifest() -> Schema:
     return {"title": "A Squall adapter manifest", **root, "anyOf": either}
 
 
-_FILES: Mapping[str, Callable[[], Schema]] = {"scenario": _scenario, "manifest": _manifest}
+def _storm() -> Schema:
+    root = _object(Storm)
+    properties = root["properties"]
+    properties["exchange"]["properties"]["dialect"] = {
+        "enum": sorted(DIALECTS),
+        "description": "The venue that is spoken; the reference adapter speaks Deribit.",
+    }
+    properties["steps"] |= _steps(least=0)
+    properties["thresholds"] |= {"minItems": 1, "items": {"type": "string"}}
+    steps = {name: _storm_step(name, action) for name, action in STORM_ACTIONS.items()}
+    step = {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in steps]}
+    timing = _timing(StormStep)
+    return {"title": "A Squall storm", **root, "$defs": {"step": step, "timing": timing, **steps}}
+
+
+def _storm_step(name: str, action: type[Any]) -> Schema:
+    step = _step(name, action, StormStep)
+    return {**step, "required": ["at", *step["required"]]}
+
+
+_FILES: Mapping[str, Callable[[], Schema]] = {
+    "scenario": _scenario,
+    "manifest": _manifest,
+    "storm": _storm,
+}
 
 
 # -- from annotations ------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The mock exchange or the proxy on its own, until Ctrl-C: for a look by hand, and for other tools.
+"""The proxy on its own, until Ctrl-C: for a look by hand, and for other tools.
 
-What they see is printed as JSON lines, the events of docs/history.md. Settings and faults are
-words of a command line (`delay=200ms`) and are read as a scenario file is.
+What it sees is printed as JSON lines, the events of docs/history.md. Faults are words of a command
+line (`delay=200ms`) and are read as a scenario file is.
 """
 
 from __future__ import annotations
@@ -11,51 +11,26 @@ import json
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from yaml.nodes import Node
 
 from squall.errors import NetworkError, ScenarioError, did_you_mean
-from squall.exchange import ExchangeServer, Settings
-from squall.exchange import dialect as dialect_named
-from squall.history import Event
 from squall.scenario_file import read_target
-from squall.suite import loop_factory
-from squall.typed_yaml import build
+from squall.typed_yaml import build, keys
+from squall.virtual_clock import loop_factory
 from squall.yaml_source import Invalid, compose
-from squall_proxy import FAULTS, Fault, Target
-from squall_proxy.toxiproxy import APIError, ToxiproxyServer, Wish
+from squall_proxy import FAULTS, Authority, Fault
+from squall_proxy.toxiproxy import APIError, Order, ToxiproxyServer, Wish
 
 API_PORT = 8474
 """Where Toxiproxy's clients look for its API."""
 
 T = TypeVar("T")
-Observe = Callable[..., None]
 Say = Callable[[str], None]
-
-
-def exchange(
-    dialect: str, host: str, port: int, settings: Sequence[str], say: Say, *, events: bool
-) -> None:
-    """Run the mock exchange until Ctrl-C. Raises `NetworkError` where the port is in use."""
-    venue, chosen = dialect_named(dialect), from_words(Settings, settings, "--set", "the exchange")
-
-    async def serve() -> None:
-        observe = _teller("exchange", say) if events else _silent
-        server = ExchangeServer(venue, chosen, observe=observe, rng=Random(0))
-        await _listening(server.start(host, port), host, port)
-        bound = server.address[1]
-        key, secret = server.credentials
-        say(f"url     ws://{host}:{bound}{venue.path}")
-        say(f"rest    http://{host}:{bound}")
-        say(f"key     {key}")
-        say(f"secret  {secret}")
-        await _until_told_to_stop()
-        await server.stop()
-
-    _run(serve())
 
 
 @dataclass(frozen=True)
@@ -66,8 +41,11 @@ class Line:
     listen: str | None = None
     faults: tuple[str, ...] = ()
 
+    tls: Path | None = None
+    """It speaks TLS to its clients; the certificate that they must trust is written here."""
+
     def __post_init__(self) -> None:
-        if self.upstream is None and (self.listen or self.faults):
+        if self.upstream is None and (self.listen or self.faults or self.tls):
             raise NetworkError("a proxy needs --upstream HOST:PORT, too: where does it lead to?")
 
 
@@ -79,9 +57,10 @@ def proxy(line: Line, api: tuple[str, int] | None, say: Say, *, seed: int, versi
     chosen = [fault(text) for text in line.faults]
     for each in filter(None, (line.upstream, line.listen)):
         address(each)
+    authority = None if line.tls is None else _authority(line.tls)
 
     async def serve() -> None:
-        server = ToxiproxyServer(rng=Random(seed), read_fault=fault_and_target, version=version)
+        server = ToxiproxyServer(rng=Random(seed), read_order=fault_order, version=version)
 
         def tell(line: str) -> None:
             try:
@@ -92,28 +71,46 @@ def proxy(line: Line, api: tuple[str, int] | None, say: Say, *, seed: int, versi
         server.log.listen = tell
         try:
             if api is not None:
-                await _listening(server.start(*api), *api)
+                await listening(server.start(*api), *api)
                 host, port = server.address
                 server.log.observe("listening", listener="api", host=host, port=port)
             if line.upstream is not None:
-                await _stand(server, line.upstream, line.listen or "127.0.0.1:0", chosen)
-            await _until_told_to_stop()
+                wish = Wish(
+                    "proxy",
+                    line.listen or "127.0.0.1:0",
+                    line.upstream,
+                    websocket=True,
+                    tls=authority,
+                )
+                await _stand(server, wish, chosen)
+            await until_told_to_stop()
         finally:
             await server.stop()
 
-    _run(serve())
+    run(serve())
 
 
-async def _stand(
-    server: ToxiproxyServer, upstream: str, listen: str, faults: Sequence[Fault]
-) -> None:
-    """Make the proxy of the command line, under a name of its own, with its faults."""
+async def _stand(server: ToxiproxyServer, wish: Wish, faults: Sequence[Fault]) -> None:
+    """Make the proxy of the command line, with its faults."""
     try:
-        made = await server.proxies.create(Wish("proxy", listen, upstream, websocket=True))
+        made = await server.proxies.create(wish)
     except APIError as error:
-        raise _cannot_listen(*address(listen), error.message) from error
+        raise _cannot_listen(*address(wish.listen), error.message) from error
     for each in faults:
-        made.inject(each)
+        try:
+            made.inject(each)
+        except ValueError as error:
+            raise ScenarioError(f"--fault: {error}") from None
+
+
+def _authority(file: Path) -> Authority:
+    """A certificate authority for this process. Raises `NetworkError` where the file cannot be."""
+    authority = Authority()
+    try:
+        file.write_bytes(authority.certificate)
+    except OSError as error:
+        raise NetworkError(f"--tls: cannot write {file}: {error.strerror}") from error
+    return authority
 
 
 def address(text: str) -> tuple[str, int]:
@@ -135,19 +132,37 @@ def fault(text: str) -> Fault:
     return from_words(FAULTS[name], settings, "--fault", name)
 
 
-def fault_and_target(said: Mapping[str, Any]) -> tuple[Fault, Target]:
-    """What stands in a scenario's step: `{"do": "rst", "target": "newest"}`. Raises ValueError."""
+@dataclass(frozen=True)
+class Timing:
+    """When a fault that is ordered through a control API begins, and when it ends."""
+
+    delay: Annotated[float, "seconds"] = field(default=0.0, metadata={"key": "in"})
+    """How long until it begins."""
+
+    lasting: Annotated[float, "seconds"] | None = None
+    """How long it is in force; without it, until it is removed."""
+
+
+def fault_order(said: Mapping[str, Any]) -> Order:
+    """What stands in a scenario's step, and when: `{"do": "rst", "in": "1.25s"}`.
+
+    Raises ValueError.
+    """
     name = said.get("do")
     if not isinstance(name, str):
         raise ValueError('name the fault, as a scenario does: {"do": "rst"}')
     if name not in FAULTS:
         raise ValueError(f"unknown fault '{name}'.{did_you_mean(name, FAULTS)}")
-    settings = {key: value for key, value in said.items() if key not in ("do", "target")}
+    timed = {key: said[key] for key in keys(Timing) if key in said}
+    own = {"do", "target", *timed}
+    settings = {key: value for key, value in said.items() if key not in own}
     try:
         made = build(FAULTS[name], _composed(settings), name)
-        return made, read_target(_composed(said.get("target", "all")))
+        target = read_target(_composed(said.get("target", "all")))
+        timing = build(Timing, _composed(timed), name)
     except Invalid as invalid:
         raise ValueError("; ".join(sorted({each.text for each in invalid.problems}))) from None
+    return Order(made, target, timing.delay, timing.lasting)
 
 
 def _composed(value: object) -> Node:
@@ -170,12 +185,14 @@ def from_words(cls: type[T], words: Sequence[str], option: str, what: str) -> T:
         raise ScenarioError("\n".join(f"{option}: {each.text}" for each in problems)) from None
 
 
-def _run(serving: Coroutine[Any, Any, None]) -> None:
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run this to its end on the fastest loop."""
     with asyncio.Runner(loop_factory=loop_factory("real")) as runner:
         runner.run(serving)
 
 
-async def _listening(start: Awaitable[None], host: str, port: int) -> None:
+async def listening(start: Awaitable[None], host: str, port: int) -> None:
+    """Start something that listens there. Raises `NetworkError` where it cannot."""
     try:
         await start
     except OSError as error:
@@ -189,7 +206,8 @@ def _cannot_listen(host: str, port: int, why: str) -> NetworkError:
     )
 
 
-async def _until_told_to_stop() -> None:
+async def until_told_to_stop() -> None:
+    """Wait for Ctrl-C, or for SIGTERM."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -197,20 +215,5 @@ async def _until_told_to_stop() -> None:
     await told.wait()
 
 
-def _teller(source: str, say: Say) -> Observe:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-
-    def observe(kind: str, connection: int | None = None, /, **detail: Any) -> None:
-        event = Event(loop.time() - began, source, kind, connection, detail)
-        say(json.dumps(event.as_json(), default=str))
-
-    return observe
-
-
 def _unheard(line: str) -> None:
     """Nobody reads any more."""
-
-
-def _silent(kind: str, connection: int | None = None, /, **detail: Any) -> None:
-    """Nobody asked for events."""

@@ -12,8 +12,11 @@ from collections.abc import Iterable
 
 from squall.history import Event
 
-# Faults of the proxy that end the connection which they hit.
-CUTS = frozenset({"rst", "fin", "half_close", "truncate", "close"})
+# Faults of the proxy that strike once, and end the connection which they hit.
+STRIKES = frozenset({"rst", "fin", "half_close", "truncate", "close"})
+# Those that have ended the connection when they are said to have fired. `reset_peer` and
+# `timeout` fire with the first byte that they keep, before the end: that shows as `closed`.
+CUTS = STRIKES | {"cut", "cut_message", "limit_data"}
 
 
 class Service:

@@ -158,6 +158,10 @@ ACTIONS: Mapping[str, type[Action]] = {**FAULTS, **EXCHANGE_FAULTS, **OWN_ACTION
 _NAMES: Mapping[type[Action], str] = {action: name for name, action in ACTIONS.items()}
 
 
+def _of_a_login(event: str) -> bool:
+    return event.startswith("auth_")
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing that is done, and when."""
@@ -212,11 +216,12 @@ class Step:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What the adapter must offer so that the action is possible."""
+        """What the adapter must offer so that the step can begin, act and end."""
         if isinstance(self.action, TunnelRefused):
             return ("http-proxy",)
         found: tuple[Need, ...] = getattr(self.action, "needs", ())
-        return found
+        waits = (each.event for each in (self.when, self.until) if isinstance(each, Seen))
+        return (*found, "private") if any(map(_of_a_login, waits)) else found
 
     def as_dict(self) -> dict[str, Any]:
         """The step as plain JSON, durations in seconds; what is not set is left out."""

@@ -1,4 +1,4 @@
-"""An event loop whose time jumps: a minute of backoff costs microseconds.
+"""The two clocks, and the event loop whose time jumps: a minute of backoff costs microseconds.
 
 Sockets are real, only waiting is not: whenever no socket is ready and the loop would sleep until
 its next timer, the clock is put forward to that timer. Data on the loopback device has arrived
@@ -8,15 +8,23 @@ to a thread of its own, so a jump is preceded by a few more looks.
 PyPI's `looptime` does the same. It is not used because the pytest plugin that comes with it ends
 every test run in which pytest-asyncio is not installed too (seen with 0.9), and Squall must not
 bring that to the machines of its users.
+
+An adapter may also ask the process for the time: `following` leads those calls to the same clock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import selectors
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import time_machine
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 LOOKS_BEFORE_A_JUMP = 16
 RESOLUTION = 1e-6
@@ -31,6 +39,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._wall: Callable[[float], None] = lambda now: None
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -41,6 +50,29 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         """Put the clock forward."""
         # Without a least step, a timer nearer than float arithmetic can tell would never come.
         self._now += max(seconds, RESOLUTION)
+        self._wall(self._now)
+
+    @contextlib.contextmanager
+    def following(self, epoch: float) -> Iterator[None]:
+        """Let the wall clock follow this loop: `epoch`, in seconds since 1970, is its time now.
+
+        `time-machine` leads every way to ask Python for the wall clock, however it was imported:
+        `time.time`, `datetime.now`, `date.today`, `time.localtime` and the like. `time.monotonic`
+        follows where it is called by that name; who imported the function itself, and code that
+        asks the C library, sees real time. It holds for the whole process, and ends with the
+        context.
+        """
+        origin = self._now
+        monotonic = time.monotonic, time.monotonic_ns
+        with time_machine.travel(epoch, tick=False) as traveller:
+            self._wall = lambda now: traveller.move_to(epoch + now - origin)
+            time.monotonic = self.time
+            time.monotonic_ns = lambda: round(self.time() * 1e9)
+            try:
+                yield
+            finally:
+                self._wall = lambda now: None
+                time.monotonic, time.monotonic_ns = monotonic
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -73,3 +105,14 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def close(self) -> None:
         self._real.close()
+
+
+def loop_factory(clock: str) -> LoopFactory:
+    """The event loop for a clock; uvloop for the real one, where it is installed."""
+    if clock == "virtual":
+        return VirtualClockLoop
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

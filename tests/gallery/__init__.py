@@ -5,7 +5,7 @@ does everything right; each specimen gets exactly one thing wrong, as a real one
 which scenario must catch it and which check must name it. `matrix` runs them all.
 """
 
-from gallery import authenticating, dialling, ending, restoring, trading, watching
+from gallery import authenticating, dialling, ending, reading, restoring, trading, watching
 from gallery.good import Adapter
 from gallery.specimen import GALLERY, Specimen
 
@@ -16,6 +16,7 @@ __all__ = [
     "authenticating",
     "dialling",
     "ending",
+    "reading",
     "restoring",
     "trading",
     "watching",

@@ -205,12 +205,7 @@ class Line:
     async def receive(self) -> None:
         assert self.ws is not None
         while True:
-            text = await self.ws.recv()
-            try:
-                message = json.loads(text)
-            except ValueError:
-                self.log("the exchange sent something that is not JSON")
-                continue
+            message = self.parsed(await self.next_text())
             match message:
                 case {"method": "subscription", "params": {"channel": channel, "data": data}}:
                     self.deliver(channel, data)
@@ -218,6 +213,17 @@ class Line:
                     await self.answer_test()
                 case {"id": int(number)} if number in self.pending:
                     self.answered(self.pending.pop(number), message)
+
+    async def next_text(self) -> str | bytes:
+        assert self.ws is not None
+        return await self.ws.recv()
+
+    def parsed(self, text: str | bytes) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            self.log("the exchange sent something that is not JSON")
+            return None
 
     def answered(self, future: asyncio.Future[Any], message: Json) -> None:
         if future.done():

@@ -25,8 +25,8 @@ from squall.manifest import Manifest
 from squall.profile import load_profile
 from squall.run import Result, Run, Setup
 from squall.scenario import Scenario
-from squall.suite import loop_factory
 from squall.verdict import Outcome
+from squall.virtual_clock import loop_factory
 
 TESTS = Path(__file__).resolve().parents[1]
 README = TESTS.parent / "README.md"

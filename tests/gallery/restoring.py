@@ -90,7 +90,10 @@ class IgnoresAckList(Adapter):
 
 @specimen(
     bug="https://github.com/JKorf/Binance.Net/issues/948",
-    caught={"lost-ack": "subscriptions_restored"},
+    caught={
+        "lost-ack": "subscriptions_restored",
+        "lost-answer-public-subscribe": "subscriptions_restored",
+    },
 )
 class WaitsForAckForEver(Adapter):
     """It never asks again when the answer to a subscribe is lost."""

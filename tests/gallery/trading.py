@@ -67,7 +67,7 @@ class LeavesRequestsPending(Adapter):
 
 @specimen(
     bug="https://github.com/ccxt/ccxt/issues/17827",
-    caught={"sequence-gap": "resynchronises"},
+    caught={"sequence-gap": "resynchronises", "lost-delta": "resynchronises"},
 )
 class IgnoresBookGaps(Adapter):
     """It applies changes to a book that has missed one."""
@@ -78,7 +78,7 @@ class IgnoresBookGaps(Adapter):
 
 @specimen(
     bug="https://github.com/bmoscon/cryptofeed/issues/604",
-    caught={"sequence-gap": "no_silent_loss"},
+    caught={"sequence-gap": "no_silent_loss", "lost-delta": "no_silent_loss"},
 )
 class HidesGaps(Adapter):
     """It does not tell its consumer that messages are missing."""

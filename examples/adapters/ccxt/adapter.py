@@ -1,6 +1,7 @@
 """ccxt.pro, one `while True: await exchange.watch_...` loop a channel, as its examples show it.
 
-`pause` is for how many seconds the loop waits after an error; most of the examples do not.
+`pause` is for how many seconds the loop waits after an error (most of the examples do not); `run`
+can live in Squall's own process as well, and so on its virtual clock.
 """
 
 import asyncio
@@ -10,14 +11,8 @@ import sys
 
 import ccxt.pro
 
-PAUSE = json.loads(os.environ["SQUALL_SETTINGS"]).get("pause")
 
-
-def say(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
-
-
-async def watch(exchange, channel):
+async def watch(exchange, channel, pause, emit):
     kind, _, rest = channel.partition(".")
     symbol = kind != "user" and exchange.safe_symbol(rest.partition(".")[0])
     while True:
@@ -31,30 +26,35 @@ async def watch(exchange, channel):
                 await exchange.watch_ticker(symbol)
             else:
                 await exchange.watch_orders()
-            say("message", channel=channel, seq=seq)
+            emit({"event": "message", "channel": channel, "seq": seq})
         except Exception as error:
-            say("state", state="disconnected", reason=repr(error))
-            if PAUSE:
-                await asyncio.sleep(PAUSE)
+            emit({"event": "state", "state": "disconnected", "reason": repr(error)})
+            if pause:
+                await asyncio.sleep(pause)
+
+
+async def run(env, emit, commands):
+    told = (env.get(f"SQUALL_{name}") for name in ("API_KEY", "API_SECRET", "CA_FILE"))
+    exchange = ccxt.pro.deribit(dict(zip(("apiKey", "secret", "cafile"), told, strict=True)))
+    exchange.urls["api"] |= {"ws": env["SQUALL_URL"], "rest": env["SQUALL_REST_URL"]}
+    exchange.has["fetchCurrencies"] = False
+    emit({"event": "ready", "commands": [], "version": ccxt.__version__})
+    pause = json.loads(env["SQUALL_SETTINGS"]).get("pause")
+    channels = json.loads(env["SQUALL_CHANNELS"])
+    async with exchange, asyncio.TaskGroup() as group:
+        await exchange.load_markets()
+        loops = [group.create_task(watch(exchange, each, pause, emit)) for each in channels]
+        await commands.get()
+        for each in loops:
+            each.cancel()
 
 
 async def main():
-    told = (os.environ.get(f"SQUALL_{name}") for name in ("API_KEY", "API_SECRET", "CA_FILE"))
-    exchange = ccxt.pro.deribit(dict(zip(("apiKey", "secret", "cafile"), told, strict=True)))
-    exchange.urls["api"] |= {"ws": os.environ["SQUALL_URL"], "rest": os.environ["SQUALL_REST_URL"]}
-    exchange.has["fetchCurrencies"] = False
-    stdin, loop = asyncio.StreamReader(), asyncio.get_running_loop()
+    stdin, commands, loop = asyncio.StreamReader(), asyncio.Queue(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    say("ready", commands=[])
-    async with exchange:
-        await exchange.load_markets()
-        channels = json.loads(os.environ["SQUALL_CHANNELS"])
-        loops = [asyncio.create_task(watch(exchange, channel)) for channel in channels]
-        stop = asyncio.create_task(stdin.read())
-        done, others = await asyncio.wait([stop, *loops], return_when=asyncio.FIRST_COMPLETED)
-        for task in others:
-            task.cancel()
-        done.pop().result()
+    loop.create_task(stdin.read()).add_done_callback(lambda _: commands.put_nowait(None))
+    await run(os.environ, lambda event: print(json.dumps(event), flush=True), commands)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

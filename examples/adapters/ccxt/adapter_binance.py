@@ -45,7 +45,7 @@ async def main():
     exchange.has["fetchCurrencies"] = False
     stdin, loop = asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    say("ready", commands=[])
+    say("ready", commands=[], version=ccxt.__version__)
     async with exchange:
         await exchange.load_markets()
         channels = json.loads(os.environ["SQUALL_CHANNELS"])

@@ -14,7 +14,7 @@ import (
 
 type object = map[string]any
 
-var stdout = json.NewEncoder(os.Stdout)
+var version, stdout = "", json.NewEncoder(os.Stdout) // the Makefile sets the version
 
 func seq(data any) any {
 	if trades, many := data.([]any); many {
@@ -51,7 +51,7 @@ func client(ctx context.Context) error {
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { io.Copy(io.Discard, os.Stdin); stop() }()
-	stdout.Encode(object{"event": "ready", "commands": []string{}})
+	stdout.Encode(object{"event": "ready", "commands": []string{}, "version": version})
 	for ctx.Err() == nil {
 		err := client(ctx)
 		stdout.Encode(object{"event": "state", "state": "disconnected", "reason": err.Error()})

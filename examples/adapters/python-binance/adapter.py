@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from importlib.metadata import version
 
 from binance import AsyncClient, BinanceSocketManager
 
@@ -30,7 +31,7 @@ async def watch(manager, channels):
 async def main():
     stdin, loop = asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    say("ready", commands=[])
+    say("ready", commands=[], version=version("python-binance"))
     client = AsyncClient("", "")
     manager = BinanceSocketManager(client)
     manager.STREAM_URL = os.environ["SQUALL_URL"] + "/"

@@ -1,13 +1,15 @@
 // reconnecting-websocket on `ws`, as the README shows it ("Sample with custom options"), with the
 // defaults of every option.
 
+import { createRequire } from "node:module";
 import ReconnectingWebSocket from "reconnecting-websocket";
 import WS from "ws";
 
+const { version } = createRequire(import.meta.url)("reconnecting-websocket/package.json");
 const channels = JSON.parse(process.env.SQUALL_CHANNELS);
 const say = (event) => process.stdout.write(JSON.stringify(event) + "\n");
 
-say({ event: "ready", commands: [] });
+say({ event: "ready", commands: [], version });
 const socket = new ReconnectingWebSocket(process.env.SQUALL_URL, [], { WebSocket: WS });
 
 socket.addEventListener("open", () => {

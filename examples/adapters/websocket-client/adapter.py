@@ -46,7 +46,7 @@ def stop():
     rel.abort()
 
 
-say("ready", commands=[])
+say("ready", commands=[], version=websocket.__version__)
 app = websocket.WebSocketApp(os.environ["SQUALL_URL"], on_open=on_open, on_message=on_message)
 threading.Thread(target=stop, daemon=True).start()
 if SETTINGS.get("dispatcher") == "built-in":

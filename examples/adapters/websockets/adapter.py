@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from importlib.metadata import version
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -45,7 +46,7 @@ async def watch():
 async def main():
     stdin, loop = asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    say("ready", commands=[])
+    say("ready", commands=[], version=version("websockets"))
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch())
         await stdin.read()

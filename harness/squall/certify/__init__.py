@@ -1,7 +1,7 @@
 """`squall certify`: every scenario against every adapter, and a report that anybody can read.
 
     command      the words of the command line, and the progress that it shows
-    campaign     runs what is not done yet and keeps each cell; pool: side by side
+    campaign     runs what is not done yet and keeps each cell
     classes      what kind of failure it is: a table from checks to classes
     matrix       what came of it, as a value
     folder       how that value lies on disk: what `--resume` finds

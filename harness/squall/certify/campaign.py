@@ -10,13 +10,14 @@ from datetime import datetime
 from squall import __version__
 from squall.certify.folder import Folder, key_for, load
 from squall.certify.matrix import Cell, Column, Matrix, Terms
-from squall.certify.pool import Pool, Task, interruptions
 from squall.certify.site import write_site
 from squall.errors import ScenarioError
 from squall.history import History
+from squall.plan import Plan, jobs
+from squall.pool import Pool, Task, interruptions
 from squall.results import Case, Trouble
 from squall.scenario import Scenario
-from squall.suite import Began, Ended, Notice, Plan, jobs
+from squall.suite import Began, Ended, Notice
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class _Campaign:
         self._pool = Pool(folder.root, self._began, self._ended)
         self._started = datetime.now().astimezone()
         self._since = time.monotonic()
+        self._next_record = 0.0
 
     def remember(self) -> None:
         """Take over the cells that the report holds already."""
@@ -77,12 +79,13 @@ class _Campaign:
     def run(self) -> None:
         """Everything that is left."""
         tasks = [
-            Task(key, plan, job)
+            Task(plan, job, key)
             for key, plan in self._plans.items()
             for job in jobs(plan)
             if (key, job.scenario.name) not in self._cells
         ]
         self._tell(Start(len(tasks), len(self._cells)))
+        self._record_if_cheap()
         self._pool.run(tasks, next(iter(self._plans.values())).clock)
 
     def interrupt(self) -> None:
@@ -108,8 +111,7 @@ class _Campaign:
         cell = Cell.of(column, task.job.scenario, cases, histories)
         self._folder.keep(cell, task.plan)
         self._take(cell)
-        if all((task.key, name) in self._cells for name in self._scenarios):
-            self.record(over=False)
+        self._record_if_cheap()
 
     def _take(self, cell: Cell) -> None:
         key = cell.column.key
@@ -119,11 +121,26 @@ class _Campaign:
 
     # -- the result --------------------------------------------------------------------------
 
+    def _record_if_cheap(self) -> None:
+        """Bring the pages up to date, but spend no more than a tenth of the time on it."""
+        begun = time.monotonic()
+        if begun >= self._next_record:
+            self.record(over=False)
+            self._next_record = begun + 10 * (time.monotonic() - begun)
+
     def record(self, *, over: bool) -> Matrix:
         """What has been found so far, written down; until it is over, it may be interrupted."""
         plan = next(iter(self._plans.values()))
         matrix = Matrix(
-            terms=Terms(__version__, plan.profile.name, plan.clock, plan.seed, plan.repeat),
+            terms=Terms(
+                __version__,
+                plan.profile.name,
+                plan.clock,
+                plan.seed,
+                plan.repeat,
+                plan.proxy,
+                plan.tls,
+            ),
             columns=tuple(self._columns.values()),
             scenarios=tuple(self._scenarios.values()),
             cells=dict(self._cells),

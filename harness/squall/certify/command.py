@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from squall import catalogue, suite
+from squall import catalogue
+from squall.backends import BACKENDS, EMBEDDED
 from squall.certify.campaign import Start, certify
 from squall.certify.folder import Folder
 from squall.certify.matrix import Matrix, predicate, verdict
 from squall.errors import SquallError
+from squall.plan import DEFAULT_PROFILE, Plan, adapter_named, same_again
 from squall.profile import load_profile
 from squall.report import Terminal, TextReport, counted
-from squall.suite import Began, Notice, Plan
+from squall.suite import Began, Notice
 
 REPORT = Path("squall-report")
 
@@ -53,12 +55,12 @@ def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
     )
     parser.add_argument("--repeat", type=count, default=1, metavar="N", help="run each N times")
     parser.add_argument(
-        "--jobs", type=count, metavar="N", help="runs side by side (default: 4 a core, 16 at most)"
+        "--jobs", type=count, metavar="N", help="runs side by side (default: 8 a core, 16 at most)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of all chance")
     parser.add_argument(
         "--profile",
-        default=suite.DEFAULT_PROFILE,
+        default=DEFAULT_PROFILE,
         metavar="NAME",
         help="thresholds: default, strict, lenient, or a file",
     )
@@ -68,6 +70,13 @@ def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
         default="real",
         help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
     )
+    parser.add_argument(
+        "--proxy",
+        choices=tuple(BACKENDS),
+        default=EMBEDDED,
+        help="what does harm to the line (default: embedded, the proxy inside this process)",
+    )
+    parser.add_argument("--tls", action="store_true", help="every run over wss:// and https://")
     parser.add_argument(
         "--out",
         type=Path,
@@ -89,14 +98,18 @@ def run(options: argparse.Namespace) -> int:
     plans = [
         Plan(
             scenarios=tuple(scenarios),
-            manifest=suite.adapter_named(adapter),
+            manifest=adapter_named(adapter),
             profile=load_profile(options.profile),
             out=options.out,
             seed=options.seed,
             clock=options.clock,
             jobs=options.jobs,
             repeat=options.repeat,
-            options=suite.options(adapter, options.profile, options.clock),
+            options=same_again(
+                adapter, options.profile, options.clock, options.proxy, tls=options.tls
+            ),
+            proxy=options.proxy,
+            tls=options.tls,
         )
         for adapter in options.adapters
     ]

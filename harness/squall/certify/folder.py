@@ -31,10 +31,10 @@ from squall.checks import CHECKS, Judged
 from squall.errors import AdapterError, HistoryError
 from squall.history import Event, History
 from squall.manifest import KnownFailure, Manifest
+from squall.plan import Plan
 from squall.results import Case, covered, write
 from squall.scenario import Scenario
 from squall.steps import plain
-from squall.suite import Plan
 from squall.verdict import Outcome, Verdict
 
 SCRATCH = ".running"

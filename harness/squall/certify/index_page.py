@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from squall.backends import EMBEDDED
 from squall.certify.cell_page import css_class
 from squall.certify.classes import VerdictClass
 from squall.certify.markup import Markup, tag
@@ -46,6 +47,10 @@ def _conditions(matrix: Matrix) -> Iterator[str]:
     yield f"{size}, each {counted(terms.repeat, 'time')}" if terms.repeat > 1 else size
     yield f"profile {terms.profile}"
     yield f"{terms.clock} clock"
+    if terms.proxy != EMBEDDED:
+        yield f"proxy {terms.proxy}"
+    if terms.tls:
+        yield "TLS"
     if terms.seed is not None:
         yield f"seed {terms.seed}"
     yield f"squall {terms.squall}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from squall.backends import EMBEDDED
 from squall.certify.classes import VerdictClass, classify, connected_at_the_end, worst
 from squall.history import History
 from squall.report import counted
@@ -120,6 +121,8 @@ class Terms:
     clock: str
     seed: int | None
     repeat: int
+    proxy: str = EMBEDDED
+    tls: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def as_json(matrix: Matrix) -> dict[str, Any]:
         "squall": terms.squall,
         "profile": terms.profile,
         "clock": terms.clock,
+        "proxy": terms.proxy,
+        "tls": terms.tls,
         "seed": terms.seed,
         "repeat": terms.repeat,
         "started": matrix.started and matrix.started.isoformat(timespec="seconds"),

@@ -101,15 +101,26 @@ class Findings:
         self.proofs.extend(evidence)
 
     def late(
-        self, timeline: Timeline, begin: float, end: float, why: str, *evidence: Event
+        self,
+        timeline: Timeline,
+        begin: float,
+        end: float,
+        why: str,
+        *evidence: Event,
+        missed_by: float = 0.0,
     ) -> None:
-        """Something did not come in time: a failure, unless the harness itself was held up."""
-        stall = timeline.stall(begin, end)
-        if stall is None:
+        """Something did not come in time: a failure, unless the harness itself was held up.
+
+        `missed_by` is for how many seconds after `end` it still had not come. What held the
+        harness up for less than half as long does not explain that.
+        """
+        stalls = timeline.stalls(begin, end + missed_by)
+        if not stalls or 2 * sum(float(each["seconds"]) for each in stalls) < missed_by:
             self.fail(why, *evidence)
-        else:
-            held_up = f"the harness was held up for {span(stall['seconds'])} {when(stall)}"
-            self.doubt(f"{held_up}, so this proves nothing: {why}", stall, *evidence)
+            return
+        stall = stalls[0]
+        held_up = f"the harness was held up for {span(stall['seconds'])} {when(stall)}"
+        self.doubt(f"{held_up}, so this proves nothing: {why}", stall, *evidence)
 
     def verdict(self, praise: str, nothing: str) -> Verdict:
         """`praise` if the rule was kept, `nothing` if there was no occasion to keep it."""

@@ -35,7 +35,7 @@ class Resynchronises(Check):
     def _look(self, timeline: Timeline) -> Verdict:
         findings = Findings()
         for known in timeline.disturbances:
-            if known.what in ("gap", "bad_checksum"):
+            if known.what in ("gap", "bad_checksum") or _loses_change(known):
                 for gap in known.fired:
                     self._look_at(gap, known, timeline, findings)
         return findings.verdict(
@@ -68,6 +68,12 @@ class Resynchronises(Check):
             findings.fail(why, gap, *beside)
         else:
             findings.fine(fresh)
+
+
+def _loses_change(known: Disturbance) -> bool:
+    """Whether it drops changes of books on the line: Deribit's say that they are changes."""
+    where = known.settings.get("where") or {}
+    return known.what == "drop_message" and where.get("params.data.type") == "change"
 
 
 # What the venues call their books, in paths and methods of requests for a snapshot.

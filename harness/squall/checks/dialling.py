@@ -45,7 +45,7 @@ class NoStorm(Check):
 
     def _look(self, timeline: Timeline) -> Verdict:
         counted = [dialled(c) for c in _unprovoked(timeline) if timeline.watched(dialled(c))]
-        most = self._limit(timeline.setting("backoff_max")) * timeline.connections_by_design
+        most = self._limit(timeline.setting("backoff_max")) * timeline.connections_at_work
         if not counted:
             return unknown("no dial was seen")
         worst = _busiest(counted, self.per)

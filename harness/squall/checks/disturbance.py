@@ -9,7 +9,7 @@ from typing import Any
 
 from squall.checks.connection import Connection
 from squall.history import Event
-from squall.service import CUTS
+from squall.service import STRIKES
 
 # Faults of the proxy after which nothing tells the adapter that the line is dead.
 SILENCES = frozenset(
@@ -19,7 +19,7 @@ SILENCES = frozenset(
 EXCHANGE_SILENCES = frozenset({"stall_channel", "no_ping", "ignore_close"})
 
 # In force, these do not keep an adapter from dialling and being served.
-_HARMLESS = frozenset({"latency", *CUTS})
+_HARMLESS = frozenset({"latency", *STRIKES})
 _CLOSED_EXCHANGE = frozenset({"maintenance", "ban", "limit", "revoke", "reject_auth"})
 
 

@@ -6,9 +6,11 @@ Only a rule of the adapter's own finds it out.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from squall.checks.base import TOLERANCE, Check, Findings, Seconds, limit, span, times, when
 from squall.checks.connection import Connection, dialled
@@ -70,6 +72,7 @@ class DetectsSilence(Check):
             silence.disturbance.started,
             silence.onset,
             *([noticed] if noticed else []),
+            missed_by=min(watched, (noticed.at if noticed else inf) - silence.since) - self.within,
         )
 
 
@@ -171,20 +174,26 @@ class KnowsItIsStale(Check):
                 silence.disturbance.started,
                 silence.onset,
                 *([left] if left else []),
+                missed_by=fresh - deadline,
             )
 
 
 def _fresh_again(silence: Silence, timeline: Timeline) -> float:
-    """When data came again on another connection, or the silence was healed, or the watch ended."""
+    """When its data came again on another connection, or it was healed, or the watch ended."""
     ends = [timeline.watched_until]
-    held = silence.connection is None or silence.connection.left is None
-    if held:
-        ends.append(silence.disturbance.until)
-    for event in timeline.after(silence.onset, "exchange", "sent"):
-        elsewhere = silence.connection is None or event.connection != silence.connection.number
-        if elsewhere and not held:
-            ends.append(event.at)
-            break
+    silent, healed = silence.connection, silence.disturbance.until
+    if silent is None or silent.left is None or silent.left.at > healed:
+        ends.append(healed)
+    if silent is not None:
+        fed = {
+            channel
+            for event in timeline.of("exchange", "subscribed")
+            if event.connection == silent.number
+            for channel in event["channels"]
+        }
+        sent = timeline.after(silence.onset, "exchange", "sent")
+        elsewhere = (e.at for e in sent if e.connection != silent.number and e["channel"] in fed)
+        ends.extend(itertools.islice(elsewhere, 1))
     return min(ends)
 
 

@@ -139,6 +139,16 @@ class Timeline:
         return self.adapters * int(self.adapter.get("connections") or 1)
 
     @cached_property
+    def connections_at_work(self) -> int:
+        """How many of these were up when the run was first steady.
+
+        An adapter that opens one for each channel may open many, and here has but a few to dial.
+        """
+        steady = next(iter(self.of("scenario", "steady")), None)
+        up = len(self.held(steady)) if steady is not None else 0
+        return min(up, self.connections_by_design) or self.connections_by_design
+
+    @cached_property
     def private(self) -> bool:
         """Whether the run had credentials to use."""
         wanted = any(event.get("private") for event in self.of("scenario", "wanted"))
@@ -183,12 +193,13 @@ class Timeline:
         """Whether it happened while the adapter was watched."""
         return self.stop is None or self.order(event) < self.order(self.stop)
 
-    def stall(self, begin: float, end: float) -> Event | None:
-        """A time from `begin` to `end` in which the harness itself was held up."""
-        for event in self.of("scenario", "stalled"):
-            if event.at >= begin and event.at - float(event["seconds"]) <= end:
-                return event
-        return None
+    def stalls(self, begin: float, end: float) -> list[Event]:
+        """The times from `begin` to `end` in which the harness itself was held up."""
+        return [
+            event
+            for event in self.of("scenario", "stalled")
+            if event.at >= begin and event.at - float(event["seconds"]) <= end
+        ]
 
     @cached_property
     def calm(self) -> Calm | None:

@@ -49,7 +49,7 @@ async fn watch() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    say(json!({"event": "ready", "commands": []}));
+    say(json!({"event": "ready", "commands": [], "version": env!("CARGO_PKG_VERSION")}));
     let mut stdin = tokio::io::stdin();
     let mut rest = Vec::new();
     tokio::select! {
