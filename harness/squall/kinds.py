@@ -69,6 +69,8 @@ EVENT_KINDS: Mapping[str, tuple[str, ...]] = {
         "fault_started",
         "fault_fired",
         "fault_ended",
+        "descriptors_exhausted",
+        "descriptors_free",
     ),
     "adapter": (
         "started",
