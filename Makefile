@@ -16,9 +16,10 @@ test: .venv/ready
 	$(BIN)/pytest -n auto
 
 # How fast the proxy is, next to direct loopback, Toxiproxy, HAProxy and mitmproxy, as far as those
-# are here: it says how to have the rest.
+# are here: it says how to have the rest. Then what the exchange holds.
 bench: .venv/ready
 	cd tests && ../$(BIN)/python -m benchmarks --out ../docs/benchmarks.md
+	cd tests && ../$(BIN)/python -m benchmarks.exchange --out ../docs/benchmarks-exchange.md
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
