@@ -167,11 +167,13 @@ def test_no_more_run_at_once_than_asked_and_fleets_run_alone(
     assert together[-2:] == [{"herd-two"}, {"herd-one"}]
 
 
-def test_the_longest_begin_first(tmp_path: Path, acts: dict[str, Any]) -> None:
-    wait = Step(Wait(), lasting=60.0)
-    notices, _ = run(plan(tmp_path, scenario("short"), scenario("long", steps=(wait,)), jobs=1))
-    began = [notice.name for notice in notices if isinstance(notice, Began)]
-    assert began == ["long", "short"]
+@pytest.mark.parametrize(("jobs", "order"), [(2, ["long", "short"]), (1, ["short", "long"])])
+def test_side_by_side_the_longest_begin_first_and_alone_they_keep_their_order(
+    tmp_path: Path, acts: dict[str, Any], jobs: int, order: list[str]
+) -> None:
+    long = scenario("long", steps=(Step(Wait(), until="steady", at_most=60.0),))
+    notices, _ = run(plan(tmp_path, scenario("short"), long, jobs=jobs))
+    assert [notice.name for notice in notices if isinstance(notice, Began)] == order
 
 
 def test_fail_fast_begins_nothing_more(tmp_path: Path, acts: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def _run_words(run: argparse.ArgumentParser) -> None:
     _scenarios(run)
     _adapter(run)
     run.add_argument(
-        "--jobs", type=_count, metavar="N", help="runs side by side (default: 8 a core, 16 at most)"
+        "--jobs", type=_count, metavar="N", help="runs side by side (default: 16 a core, up to 32)"
     )
     run.add_argument("--repeat", type=_count, default=1, metavar="N", help="run each N times")
     run.add_argument(

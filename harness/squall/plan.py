@@ -22,8 +22,8 @@ from squall.scenario import Scenario
 REFERENCE = "reference"
 DEFAULT_PROFILE = "default"
 
-JOBS_PER_CORE = 8
-MOST_JOBS = 16
+JOBS_PER_CORE = 16
+MOST_JOBS = 32
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,15 @@ def unsuitable(scenario: Scenario, manifest: Manifest, clock: str) -> str | None
     return None
 
 
-def length(scenario: Scenario) -> float:
-    """About how many seconds a run lasts, as far as its steps say."""
-    return sum(1.0 + (step.lasting or 0.0) + (step.after or 0.0) for step in scenario.steps)
+def longest(scenario: Scenario) -> float:
+    """How many seconds a run may last, as far as its steps say, with an adapter that fails it."""
+    return sum(
+        1.0
+        + (step.after or 0.0)
+        + (step.lasting or 0.0)
+        + step.at_most * ((step.when is not None) + (step.until is not None))
+        for step in scenario.steps
+    )
 
 
 def reproduce(plan: Plan, job: Job) -> str:

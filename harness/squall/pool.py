@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squall.plan import Job, Plan, length, reproduce, unsuitable
+from squall.plan import Job, Plan, longest, reproduce, unsuitable
 from squall.results import Case, Trouble, covered
 from squall.run import Result, Run, Setup
 from squall.verdict import Outcome
@@ -64,7 +64,7 @@ class Pool:
     _cancel: Callable[[], None] | None = None
 
     def run(self, tasks: Sequence[Task], clock: str) -> None:
-        """Run them all, one plan after the other as far as possible; a closed pool begins none."""
+        """Run them all; a closed pool begins none."""
         if clock == "virtual":
             for task in tasks:
                 self._on_a_loop("virtual", [task], 1)
@@ -84,13 +84,13 @@ class Pool:
     # -- side by side ------------------------------------------------------------------------
 
     def _side_by_side(self, tasks: Sequence[Task]) -> None:
-        # A long run that begins last would keep everybody waiting for it alone.
-        keys = list(dict.fromkeys(task.key for task in tasks))
-        ordered = sorted(tasks, key=lambda t: (keys.index(t.key), -length(t.job.scenario)))
-        together = [task for task in ordered if not task.alone]
+        together = [task for task in tasks if not task.alone]
         at_once = max((task.plan.side_by_side for task in together), default=1)
+        if at_once > 1:
+            # A long run that begins last would keep everybody waiting for it alone.
+            together.sort(key=lambda task: -longest(task.job.scenario))
         self._on_a_loop("real", together, at_once)
-        self._on_a_loop("real", [task for task in ordered if task.alone], 1)
+        self._on_a_loop("real", [task for task in tasks if task.alone], 1)
 
     def _on_a_loop(self, clock: str, tasks: Sequence[Task], at_once: int) -> None:
         if tasks and not self._closed:

@@ -55,7 +55,7 @@ def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
     )
     parser.add_argument("--repeat", type=count, default=1, metavar="N", help="run each N times")
     parser.add_argument(
-        "--jobs", type=count, metavar="N", help="runs side by side (default: 8 a core, 16 at most)"
+        "--jobs", type=count, metavar="N", help="runs side by side (default: 16 a core, up to 32)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of all chance")
     parser.add_argument(
