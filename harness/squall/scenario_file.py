@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode
 
 from squall.checks import check_named
 from squall.errors import ScenarioError, SquallError, did_you_mean
-from squall.exchange import DIALECTS, Settings
+from squall.file_keys import StepReader, read_exchange, read_list, read_settings
 from squall.kinds import sources_of
 from squall.scenario import MOST_STEPS, Scenario
 from squall.steps import ACTIONS, Condition, Seen, State, Step
-from squall.typed_yaml import AtLeast, OneOf, hints, keys, make, read, read_fields, required
+from squall.typed_yaml import AtLeast, hints, keys, make, read, read_fields, required
 from squall.variants import expand
 from squall.yaml_source import (
     Entry,
@@ -34,7 +34,6 @@ from squall.yaml_source import (
     shown,
     wrong,
 )
-from squall_proxy import Target
 
 EMPTY = f"is empty; a scenario needs at least {', '.join(required(Scenario))}"
 STATES = get_args(State)
@@ -78,10 +77,10 @@ def _parse(text: str, where: str, name: str, path: Path | None) -> tuple[Scenari
 def _scenario(node: Node, name: str, variant: str, path: Path | None) -> Scenario:
     present = entries(node, "a scenario")
     gather = Gather()
-    dialect = gather.attempt(_dialect, present["exchange"].value) if "exchange" in present else None
+    dialect = read_exchange(present, gather)
     readers = {
         "name": lambda node: "-".join(filter(None, [_name(node, name), variant])),
-        "exchange": _settings,
+        "exchange": read_settings,
         "steps": _steps,
         "expect": _expect,
     }
@@ -97,27 +96,9 @@ def _name(node: Node, stem: str) -> str:
     return name
 
 
-def _dialect(node: Node) -> str | None:
-    entry = entries(node, "exchange").get("dialect")
-    if entry is None:
-        return None
-    name: str = read(Annotated[str, OneOf("dialect", tuple(DIALECTS))], entry.value, "dialect")
-    return name
-
-
-def _settings(node: Node) -> Settings:
-    present = entries(node, "exchange")
-    settings = {key: entry for key, entry in present.items() if key != "dialect"}
-    return make(Settings, read_fields(Settings, settings, node, "exchange"), node)
-
-
 def _steps(node: Node) -> tuple[Step, ...]:
-    if not isinstance(node, SequenceNode):
-        raise wrong(node, f"steps are a list, such as [{{do: rst}}]; found {found(node)}")
-    gather = Gather()
-    read_ones = [gather.attempt(_step_or_repeat, each) or () for each in node.value]
-    gather.settle()
-    steps = tuple(step for several in read_ones for step in several)
+    rounds = read_list(node, "steps", STEPS.example, _step_or_repeat)
+    steps = tuple(step for several in rounds for step in several)
     _bound(len(steps), node)
     return steps
 
@@ -128,9 +109,7 @@ def _bound(count: int, node: Node) -> None:
 
 
 def _step_or_repeat(node: Node) -> tuple[Step, ...]:
-    if not isinstance(node, MappingNode):
-        raise wrong(node, f"a step is written {{do: rst}}; found {found(node)}")
-    present = entries(node, "a step")
+    present = STEPS.entries(node)
     if "repeat" not in present:
         return (_step(present, node),)
     values = read_fields(Repeat, present, node, "repeat", {"steps": _steps})
@@ -142,27 +121,10 @@ def _step_or_repeat(node: Node) -> tuple[Step, ...]:
 def _step(present: Mapping[str, Entry], node: Node) -> Step:
     if "do" not in present:
         raise _no_step(present, node)
-    do: str = read(str, present["do"].value, "do")
-    if do not in ACTIONS:
-        raise wrong(present["do"].value, f"unknown fault {shown(do)}.{did_you_mean(do, ACTIONS)}")
-    action = ACTIONS[do]
-    # A setting of a fault wins over a step's key of the same name.
-    settings = {key: entry for key, entry in present.items() if key in keys(action)}
-    timing = {key: entry for key, entry in present.items() if key not in {"do", *settings}}
-    gather = Gather()
-    for key in [key for key in timing if key not in keys(Step)]:
-        hint = did_you_mean(key, {*keys(action), *keys(Step)})
-        gather.problems += wrong(timing.pop(key).key, f"{do} has no {shown(key)}.{hint}").problems
-    if "at_most" in timing and not timing.keys() & {"when", "until"}:
+    if "at_most" in present and not present.keys() & {"when", "until"}:
         said = "at_most limits how long when or until is waited for; there is neither here"
-        gather.problems += wrong(timing["at_most"].key, said).problems
-    what = gather.attempt(read_fields, action, settings, node, do)
-    readers = {"when": _condition, "until": _condition, "target": read_target}
-    when = gather.attempt(read_fields, Step, timing, node, do, readers)
-    gather.settle()
-    line = node.start_mark.line + 1
-    made = make(action, what or {}, node)
-    return make(Step, {**(when or {}), "action": made, "line": line}, node)
+        raise wrong(present["at_most"].key, said)
+    return STEPS.read(present, node, line=node.start_mark.line + 1)
 
 
 def _no_step(present: Mapping[str, Entry], node: Node) -> Invalid:
@@ -189,12 +151,13 @@ def _condition(node: Node) -> Condition:
     return state
 
 
-def read_target(node: Node) -> Target:
-    """The connections that a fault is meant for. Raises `Invalid`."""
-    if isinstance(node, MappingNode):
-        target: Target = read(Target, node, "target")
-        return target
-    return make(Target, {"which": read(hints(Target)["which"], node, "target")}, node)
+STEPS = StepReader(
+    Step,
+    ACTIONS,
+    "{do: rst}",
+    stranger=lambda do: f"unknown fault {shown(do)}.{did_you_mean(do, ACTIONS)}",
+    readers={"when": _condition, "until": _condition},
+)
 
 
 def _expect(node: Node) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 from yaml.nodes import Node
 
 from squall.errors import NetworkError, ScenarioError, did_you_mean
-from squall.scenario_file import read_target
+from squall.file_keys import read_target
 from squall.typed_yaml import build, keys
 from squall.virtual_clock import loop_factory
 from squall.yaml_source import Invalid, compose

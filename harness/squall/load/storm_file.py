@@ -14,23 +14,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import Node
 
 from squall import catalogue
 from squall.errors import ScenarioError, did_you_mean
-from squall.exchange import DIALECTS, Settings
+from squall.file_keys import StepReader, read_exchange, read_list, read_settings
 from squall.load.storm import ACTIONS, DIALECT, LOAD, Storm, StormStep
 from squall.load.thresholds import Threshold
-from squall.scenario_file import read_target
 from squall.steps import OWN_ACTIONS
-from squall.typed_yaml import OneOf, hints, keys, make, read, read_fields, required
+from squall.typed_yaml import hints, keys, make, read, read_fields, required
 from squall.yaml_source import (
     Entry,
     Gather,
     Invalid,
     compose,
     entries,
-    found,
     located,
     read_text,
     shown,
@@ -73,58 +71,22 @@ def _parse(text: str, where: str) -> Storm:
 def _storm(node: Node) -> Storm:
     present = entries(node, "a storm")
     gather = Gather()
-    dialect = gather.attempt(_dialect, present["exchange"].value) if "exchange" in present else None
-    readers = {"exchange": _settings, "steps": _steps, "thresholds": _thresholds}
+    dialect = read_exchange(present, gather)
+    readers = {"exchange": read_settings, "steps": _steps, "thresholds": _thresholds}
     values = gather.attempt(read_fields, Storm, present, node, "a storm", readers)
     gather.settle()
     return make(Storm, {**(values or {}), "dialect": dialect or DIALECT}, node)
 
 
-def _dialect(node: Node) -> str | None:
-    entry = entries(node, "exchange").get("dialect")
-    if entry is None:
-        return None
-    name: str = read(Annotated[str, OneOf("dialect", tuple(DIALECTS))], entry.value, "dialect")
-    return name
-
-
-def _settings(node: Node) -> Settings:
-    present = entries(node, "exchange")
-    settings = {key: entry for key, entry in present.items() if key != "dialect"}
-    return make(Settings, read_fields(Settings, settings, node, "exchange"), node)
-
-
 def _steps(node: Node) -> tuple[StormStep, ...]:
-    if not isinstance(node, SequenceNode):
-        raise wrong(node, f"steps are a list, such as [{{at: 2s, do: fin}}]; found {found(node)}")
-    gather = Gather()
-    steps = [gather.attempt(_step, each) for each in node.value]
-    gather.settle()
-    return tuple(step for step in steps if step is not None)
+    return read_list(node, "steps", STEPS.example, _step)
 
 
 def _step(node: Node) -> StormStep:
-    if not isinstance(node, MappingNode):
-        raise wrong(node, f"a step is written {{at: 2s, do: fin}}; found {found(node)}")
-    present = entries(node, "a step")
+    present = STEPS.entries(node)
     if "do" not in present:
         raise _no_action(present, node)
-    do: str = read(str, present["do"].value, "do")
-    if do not in ACTIONS:
-        raise wrong(present["do"].value, _no_place(do))
-    action = ACTIONS[do]
-    # A setting of a fault wins over a step's key of the same name.
-    settings = {key: entry for key, entry in present.items() if key in keys(action)}
-    timing = {key: entry for key, entry in present.items() if key not in {"do", *settings}}
-    gather = Gather()
-    for key in [key for key in timing if key not in keys(StormStep)]:
-        hint = did_you_mean(key, {*keys(action), *keys(StormStep)})
-        gather.problems += wrong(timing.pop(key).key, f"{do} has no {shown(key)}.{hint}").problems
-    what = gather.attempt(read_fields, action, settings, node, do)
-    when = gather.attempt(read_fields, StormStep, timing, node, do, {"target": read_target})
-    gather.settle()
-    made = make(action, what or {}, node)
-    return make(StormStep, {**(when or {}), "action": made}, node)
+    return STEPS.read(present, node)
 
 
 def _no_action(present: Mapping[str, Entry], node: Node) -> Invalid:
@@ -140,13 +102,11 @@ def _no_place(do: str) -> str:
     return f"unknown fault {shown(do)}.{did_you_mean(do, ACTIONS)}"
 
 
+STEPS = StepReader(StormStep, ACTIONS, "{at: 2s, do: fin}", stranger=_no_place)
+
+
 def _thresholds(node: Node) -> tuple[Threshold, ...]:
-    if not isinstance(node, SequenceNode):
-        raise wrong(node, f"thresholds are a list, such as ['restored == 100%']; {found(node)}")
-    gather = Gather()
-    read_ones = [gather.attempt(_threshold, each) for each in node.value]
-    gather.settle()
-    return tuple(each for each in read_ones if each is not None)
+    return read_list(node, "thresholds", "'restored == 100%'", _threshold)
 
 
 def _threshold(node: Node) -> Threshold:
