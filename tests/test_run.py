@@ -198,7 +198,7 @@ def test_each_order_bears_a_label_of_its_own() -> None:
 def test_an_adapter_that_never_dials_leaves_everything_unknown() -> None:
     result = run(PLAIN, adapter("test_run:silent"))
     assert result.outcome is Outcome.UNKNOWN
-    assert "never steady" in result.why
+    assert result.why == "never steady: the adapter did not dial"
 
 
 def test_an_adapter_that_ends_before_it_dials_could_not_be_started() -> None:

@@ -225,8 +225,10 @@ def remarks(history: History) -> Iterator[str]:
     """What is no verdict, but the adapter's author would like to know."""
     garbage = history.first("garbage")
     if garbage is not None:
+        line = garbage["line"]
+        shown = line if len(line) <= 80 else f"{line[:79]}…"
         yield (
-            f"the adapter printed {garbage['line']!r} on standard output, which is no event. "
+            f"the adapter printed {shown!r} on standard output, which is no event. "
             f"Was it meant for standard error? Standard output carries JSON lines."
         )
 

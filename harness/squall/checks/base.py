@@ -66,6 +66,8 @@ class Check(ABC):
 def _why_not_steady(timeline: Timeline) -> str:
     if timeline.gone is not None:
         return f"the adapter exited with status {timeline.gone['status']} {when(timeline.gone)}"
+    if not timeline.dials:
+        return "the adapter did not dial"
     end = timeline.order(timeline.stop) if timeline.stop else len(timeline.events)
     service = Service(timeline.events[:end])
     return listed(service.problems()) or "the channels were served, but sent no data"
