@@ -76,10 +76,16 @@ def test_a_served_channel_without_traffic_is_not_held_against_the_adapter() -> N
 
 
 def test_lateness_in_a_held_up_harness_proves_nothing() -> None:
-    story = reset_story(redial=None)
+    story = reset_story(redial=33.0)
     story.stall(20, 1.5)
     verdict = story.judge(DataResumes())
     assert is_unknown(verdict, "held up for 1.50 s at 20.000 s")
+
+
+def test_a_short_hold_up_does_not_excuse_data_that_never_came() -> None:
+    story = reset_story(redial=None)
+    story.stall(20, 0.5)
+    assert fails(story.judge(DataResumes()), "within 30 s of the heal")
 
 
 def test_without_a_steady_state_it_is_said_what_was_missing() -> None:
@@ -165,6 +171,12 @@ def test_an_exit_instead_of_a_dial_fails() -> None:
 
 
 def test_a_late_dial_with_the_harness_held_up_is_unknown() -> None:
-    story = reset_story(redial=None)
+    story = reset_story(redial=12.5)
     story.stall(5, 0.8)
     assert is_unknown(story.judge(Reconnects()), "held up")
+
+
+def test_a_short_hold_up_does_not_excuse_a_dial_that_never_came() -> None:
+    story = reset_story(redial=None)
+    story.stall(5, 0.8)
+    assert fails(story.judge(Reconnects()), "did not dial again")

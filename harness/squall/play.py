@@ -29,7 +29,7 @@ from squall.scenario import (
     Unsubscribe,
     Wait,
 )
-from squall.service import STRIKES, Service
+from squall.service import SOONEST, STRIKES, Service
 from squall.testbed import Testbed
 from squall_proxy import Injection
 
@@ -184,20 +184,23 @@ class Play:
         self, condition: Condition, begun: int, injections: Sequence[AnyInjection] = ()
     ) -> Callable[[], bool]:
         """The condition as a question; `begun` is where the step's own events start."""
+        began = self._history.now
 
         def seen(what: Seen) -> bool:
             return sum(_is(e, what) for e in self._history.since_index(begun)) >= what.nth
 
-        def dialled() -> bool:
-            return seen(Seen("dialled")) or seen(Seen("dial_lost"))
+        def dialled(since: float = 0.0) -> bool:
+            return any(
+                event.kind in ("dialled", "dial_lost") and event.at >= since
+                for event in self._history.since_index(begun)
+            )
 
         def abandoned() -> bool:
-            hit = {
-                event.connection
-                for event in self._history.of("fault_fired", source="proxy")
-                if event["id"] in {injection.id for injection in injections}
-            }
-            return dialled() or (bool(hit) and hit <= self._service.left)
+            ids = {injection.id for injection in injections}
+            fired = [e for e in self._history.of("fault_fired", source="proxy") if e["id"] in ids]
+            onset = fired[0].at if fired else began
+            hit = {event.connection for event in fired}
+            return dialled(onset + SOONEST) or (bool(hit) and hit <= self._service.left)
 
         match condition:
             case "steady":

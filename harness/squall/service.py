@@ -18,6 +18,12 @@ STRIKES = frozenset({"rst", "fin", "half_close", "truncate", "close"})
 # `timeout` fire with the first byte that they keep, before the end: that shows as `closed`.
 CUTS = STRIKES | {"cut", "cut_message", "limit_data"}
 
+SOONEST = 0.1
+"""What an adapter does sooner after a line falls silent has another reason than the silence.
+
+No rule is so impatient. Of several connections that were cut at once, say, each dials anew.
+"""
+
 
 class Service:
     """The state of the world after the events applied so far.

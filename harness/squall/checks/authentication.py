@@ -250,7 +250,8 @@ class GivesUpOnBadCredentials(Check):
                 f"refused {when(refused)}, the adapter neither exited nor said that it gave up "
                 f"within {limit(self.within)}"
             )
-            findings.late(timeline, refused.at, deadline, why, refused)
+            missed_by = timeline.overdue(deadline, end)
+            findings.late(timeline, refused.at, deadline, why, refused, missed_by=missed_by)
         return findings.verdict("", "the adapter did not give up")
 
 

@@ -58,7 +58,9 @@ class Resynchronises(Check):
                 findings.skip("the run was over too soon")
                 return
             why = f"{name} had a gap {when(gap)}, and no fresh snapshot within {limit(self.within)}"
-            findings.late(timeline, gap.at, deadline, why, gap)
+            late = _snapshot(gap, channel, timeline, timeline.watched_until)
+            missed_by = timeline.overdue(deadline, late)
+            findings.late(timeline, gap.at, deadline, why, gap, missed_by=missed_by)
             return
         asked = timeline.after(gap, "exchange", "subscribe_requested", until=fresh.at)
         beside = [e for e in asked if channel and set(e["channels"]) - {channel}]

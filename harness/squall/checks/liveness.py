@@ -15,8 +15,9 @@ from math import inf
 from squall.checks.base import TOLERANCE, Check, Findings, Seconds, limit, span, times, when
 from squall.checks.connection import Connection, dialled
 from squall.checks.disturbance import Silence
-from squall.checks.timeline import Timeline
+from squall.checks.timeline import TICK, Timeline
 from squall.history import Event
+from squall.service import SOONEST
 from squall.verdict import Verdict
 
 # What an adapter can say of itself while it is not live.
@@ -85,28 +86,30 @@ def _dead_lines(timeline: Timeline) -> list[Silence]:
 def _lasted(silence: Silence, timeline: Timeline) -> float:
     """How long the silence was there to be noticed."""
     ends = [silence.disturbance.until, timeline.watched_until]
-    if silence.connection is not None and silence.connection.cut is not None:
-        ends.append(silence.connection.cut.at)
+    if silence.connection is not None:
+        over = (silence.connection.cut, _left_by_adapter(silence.connection))
+        ends += [event.at for event in over if event is not None]
     return max(0.0, min(ends) - silence.since)
 
 
 def notice(silence: Silence, timeline: Timeline) -> Event | None:
     """The first sign that the adapter has given the silent connection up, while it was silent.
 
-    What it does when the silence is healed it may do because it was told.
+    What it does when the silence is healed it may do because it was told; what it does at its
+    very onset it does because of what went before, as the other dials of several connections.
     """
     onset, ended = silence.onset, silence.disturbance.ended
     states = (e for e in timeline.after(onset, "adapter", "state") if e.get("state") in AWAY)
-    signs = [next(states, None), _left_by_adapter(silence.connection), timeline.gone]
+    signs = [*states, _left_by_adapter(silence.connection), timeline.gone]
     # Of several adapters, another one may have dialled.
     if timeline.adapters == 1:
-        signs.append(next(timeline.after(onset, "proxy", "dial_lost"), None))
-        if (dial := timeline.dial_after(onset)) is not None:
-            signs.append(dialled(dial))
+        signs += timeline.after(onset, "proxy", "dial_lost")
+        signs += map(dialled, timeline.dials)
     in_time = [
         sign
         for sign in signs
         if sign is not None
+        and sign.at >= onset.at + SOONEST
         and timeline.order(sign) > timeline.order(onset)
         and timeline.watched(sign)
         and (ended is None or timeline.order(sign) < timeline.order(ended))
@@ -257,11 +260,11 @@ class AnswersHeartbeats(Check):
 
     def _look_at(self, asked: Event, timeline: Timeline, findings: Findings) -> None:
         deadline = asked.at + self.within
-        answers = timeline.after(asked, "exchange", "test_answered", until=deadline)
+        answers = timeline.after(asked, "exchange", "test_answered")
         answer = next((a for a in answers if a.connection == asked.connection), None)
         connection = timeline.connections.get(asked.connection or 0)
         ended = connection.ended if connection else None
-        if answer is not None:
+        if answer is not None and answer.at <= deadline + TICK:
             findings.fine(answer)
         elif ended is not None and ended.at <= deadline:
             findings.skip(f"the connection ended soon after the one {when(asked)}")
@@ -274,7 +277,8 @@ class AnswersHeartbeats(Check):
                 f"the test request {when(asked)} on connection {asked.connection} was not "
                 f"answered within {limit(self.within)}"
             )
-            findings.late(timeline, asked.at, deadline, why, asked)
+            missed_by = timeline.overdue(deadline, answer)
+            findings.late(timeline, asked.at, deadline, why, asked, missed_by=missed_by)
 
 
 def _disturbed(event: Event, begin: float, end: float, timeline: Timeline) -> bool:

@@ -162,7 +162,10 @@ class RequestsFinish(Check):
             findings.skip(f"the run was over before {which} was due")
         else:
             why = f"{which} had no answer within {limit(self.within)}"
-            findings.late(timeline, command.at, deadline, why, command, *answers)
+            missed_by = timeline.overdue(deadline, answers[0] if answers else None)
+            findings.late(
+                timeline, command.at, deadline, why, command, *answers, missed_by=missed_by
+            )
 
     def _look_at_truth(
         self, which: str, command: Event, answer: Event, timeline: Timeline, findings: Findings

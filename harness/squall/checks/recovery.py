@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from squall.checks.base import TOLERANCE, Check, Findings, Seconds, limit, listed, span, times, when
 from squall.checks.connection import Connection, dialled
-from squall.checks.timeline import Timeline
+from squall.checks.timeline import TICK, Timeline
 from squall.history import Event
 from squall.service import Service
 from squall.verdict import Verdict
@@ -80,7 +80,10 @@ class DataResumes(Check):
             findings.skip(f"the exchange had nothing to send on {listed(silent)}")
         else:
             why = f"no data of {listed(silent)} within {limit(allowed)} of the heal {when(healed)}"
-            findings.late(timeline, healed.at, deadline, why, healed)
+            later = dict(_first_data(timeline, healed, timeline.watched_until))
+            came = [later.get(channel) for channel in silent]
+            missed_by = max(timeline.overdue(deadline, each) for each in came)
+            findings.late(timeline, healed.at, deadline, why, healed, missed_by=missed_by)
 
 
 def _first_data(timeline: Timeline, mark: Event, until: float) -> Iterator[tuple[str, Event]]:
@@ -164,15 +167,17 @@ class Reconnects(Check):
         if (ready := _made_before(cut, timeline)) is not None:
             return findings.fine(dialled(ready))
         what = f"after connection {connection.number} was cut {when(cut)}"
-        dial = timeline.dial_after(cut, cut.at + allowed)
-        if dial is None:
+        dial = timeline.dial_after(cut)
+        came = dialled(dial) if dial is not None else None
+        deadline = cut.at + allowed
+        if dial is None or dialled(dial).at > deadline + TICK:
             what = f"{what} the adapter did not dial again within {limit(allowed)}"
-            deadline = cut.at + allowed
-        elif _upgraded_after(cut, timeline, cut.at + allowed + self.upgrade):
-            return findings.fine(dialled(dial))
         else:
+            came = next(timeline.after(cut, "proxy", "upgraded"), None)
+            deadline += self.upgrade
+            if came is not None and came.at <= deadline + TICK:
+                return findings.fine(dialled(dial))
             what = f"{what} the adapter dialled {when(dialled(dial))}, but no upgrade followed"
-            deadline = cut.at + allowed + self.upgrade
         if timeline.gone is not None and timeline.gone.at <= deadline:
             findings.fail(f"{what}: {_exit_of(timeline.gone)}", cut, timeline.gone)
         elif _hindered(cut, deadline, timeline):
@@ -180,7 +185,8 @@ class Reconnects(Check):
         elif timeline.watched_until < deadline - TOLERANCE:
             findings.skip("the run was over too soon")
         else:
-            findings.late(timeline, cut.at, deadline, what, cut)
+            missed_by = timeline.overdue(deadline, came)
+            findings.late(timeline, cut.at, deadline, what, cut, missed_by=missed_by)
         return None
 
 
@@ -188,10 +194,6 @@ def _made_before(cut: Event, timeline: Timeline) -> Connection | None:
     """The connection that took over before the break; no other dial is owed then."""
     held = timeline.held(cut)
     return held[-1] if len(held) >= timeline.connections_by_design else None
-
-
-def _upgraded_after(cut: Event, timeline: Timeline, until: float) -> bool:
-    return next(timeline.after(cut, "proxy", "upgraded", until=until), None) is not None
 
 
 def _hindered(cut: Event, until: float, timeline: Timeline) -> bool:

@@ -157,7 +157,9 @@ class CleanStop(Check):
         exits = timeline.of("adapter", "exited")
         if kills:
             why = f"asked to stop {when(asked)}, it did not end and was killed {when(kills[0])}"
-            findings.late(timeline, asked.at, kills[0].at, why, asked, kills[0])
+            deadline = asked.at + self.within
+            missed_by = kills[0].at - deadline
+            findings.late(timeline, asked.at, deadline, why, asked, kills[0], missed_by=missed_by)
             return
         wrong = next(
             (e for e in exits if e["expected"] and e["status"] not in _ENDED_AS_ASKED), None
@@ -191,13 +193,16 @@ class CleanStop(Check):
                     f"{limit(self.within)} later",
                     asked,
                     dialled(connection),
+                    missed_by=(left or timeline.events[-1]).at - deadline,
                 )
 
     def _look_at_dials(self, asked: Event, timeline: Timeline, findings: Findings) -> None:
         for dial in timeline.after(asked, "proxy", "dialled"):
             if dial.at > asked.at + self.reaction:
                 why = f"asked to stop {when(asked)}, it dialled again {when(dial)}"
-                findings.late(timeline, asked.at, dial.at, why, asked, dial)
+                deadline = asked.at + self.reaction
+                missed_by = dial.at - deadline
+                findings.late(timeline, asked.at, deadline, why, asked, dial, missed_by=missed_by)
 
 
 def _over_before(asked: Event, connection: Connection, timeline: Timeline) -> bool:

@@ -252,6 +252,10 @@ class Timeline:
         if over and known.ended is None:
             known.ended = event
 
+    def overdue(self, deadline: float, came: Event | None) -> float:
+        """How many seconds after `deadline` it came; where it never did, was still awaited."""
+        return (self.watched_until if came is None else came.at) - deadline
+
     @cached_property
     def dials(self) -> list[Connection]:
         """The WebSocket connections in the order in which they were dialled."""
