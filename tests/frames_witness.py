@@ -5,7 +5,9 @@ It shares no code with the proxy, so that the two cannot be wrong together.
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -68,8 +70,19 @@ def built(
     return head + key + bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
 
 
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """A client's frame, under a key of zeros."""
+    return built(payload, opcode, key=bytes(4))
+
+
 def texts(data: bytes) -> list[str]:
     """The payloads of the frames in these bytes, all of them whole."""
     seen, rest = parsed(data)
     assert not rest
     return [each.payload.decode() for each in seen]
+
+
+def pieces(data: bytes, places: Sequence[int]) -> list[bytes]:
+    """The bytes, cut at these places; those that lie beyond the end begin anew at its start."""
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]

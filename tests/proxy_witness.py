@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import random
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Concatenate, Self, TypeVar
 
 import pytest
 import uvloop
 
+from frames_witness import built, masked
 from squall.virtual_clock import VirtualClockLoop
-from squall_proxy import Proxy
+from squall_proxy import Direction, Proxy
 
 UPGRADE = (
     b"GET /ws/api/v2 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
@@ -30,8 +33,10 @@ SWITCH = (
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
 
-Test = Callable[["World"], Coroutine[Any, Any, None]]
+TICK = built(b"tick")
+TOCK = masked(b"tock")
 
+WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -39,25 +44,42 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "virtual": VirtualClockLoop,
 }
 
+W = TypeVar("W")
+Test = Callable[Concatenate[W, ...], Coroutine[Any, Any, None]]
 
-def on(*loops: str, websocket: bool = True) -> Callable[[Test], Callable[..., None]]:
-    """Run the test on each of these loops (all, if none is named), in a world of its own."""
 
-    def decorate(test: Test) -> Callable[..., None]:
+def within(
+    world: Callable[[], AbstractAsyncContextManager[W]], *loops: str, patience: float = 30
+) -> Callable[[Test[W]], Callable[..., None]]:
+    """Run the test on each of these loops (all, if none is named), in a world of its own.
+
+    Further parameters of the test are pytest's to fill in. A test that takes longer than
+    `patience` in real seconds, or an hour of virtual ones, hangs.
+    """
+
+    def decorate(test: Test[W]) -> Callable[..., None]:
         @pytest.mark.parametrize("loop", loops or tuple(LOOPS))
-        def run(loop: str) -> None:
+        def run(loop: str, **given: object) -> None:
             errors: list[dict[str, Any]] = []
 
             async def main() -> None:
                 asyncio.get_running_loop().set_exception_handler(lambda _, e: errors.append(e))
-                async with world(websocket=websocket) as made:
-                    # An hour of virtual time is nothing; half a minute of real time is a hang.
-                    await asyncio.wait_for(test(made), 3600 if loop == "virtual" else 30)
+                try:
+                    async with world() as made:
+                        most = 3600 if loop == "virtual" else patience
+                        await asyncio.wait_for(test(made, **given), most)
+                finally:
+                    # Closed transports are given back by the loop's next rounds.
+                    for _ in range(3):
+                        await asyncio.sleep(0)
 
             with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
                 runner.run(main())
             assert not errors, errors
 
+        _, *given = inspect.signature(test).parameters.values()
+        named = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        run.__signature__ = inspect.Signature([named, *given])  # type: ignore[attr-defined]
         run.__name__ = run.__qualname__ = test.__name__
         run.__module__ = test.__module__
         return run
@@ -65,22 +87,15 @@ def on(*loops: str, websocket: bool = True) -> Callable[[Test], Callable[..., No
     return decorate
 
 
+def on(*loops: str, websocket: bool = True) -> Callable[[Test[World]], Callable[..., None]]:
+    """Run the test on each of these loops (all, if none is named), with a proxy of its own."""
+    return within(lambda: World.running(websocket=websocket), *loops)
+
+
 def now() -> float:
     """The loop's clock, without the rounding to milliseconds that uvloop gives it."""
     loop = asyncio.get_running_loop()
     return loop.time() if isinstance(loop, VirtualClockLoop) else time.monotonic()
-
-
-def frame(text: bytes, opcode: int = 1) -> bytes:
-    """A server's frame."""
-    if len(text) < 126:
-        return bytes((0x80 | opcode, len(text))) + text
-    return bytes((0x80 | opcode, 126)) + len(text).to_bytes(2, "big") + text
-
-
-def masked(text: bytes, opcode: int = 1) -> bytes:
-    """A client's frame, under a key of zeros."""
-    return bytes((0x80 | opcode, 0x80 | len(text))) + bytes(4) + text
 
 
 class Peer:
@@ -122,7 +137,7 @@ class Peer:
         """So many bytes; fails where the stream ends before."""
         data = b""
         while len(data) < size:
-            piece = await asyncio.get_running_loop().sock_recv(self.sock, size - len(data))
+            piece = await self._piece(size - len(data))
             assert piece, f"ended after {data!r}"
             data += piece
         return data
@@ -132,7 +147,7 @@ class Peer:
         data = b""
         while True:
             try:
-                piece = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 16)
+                piece = await self._piece(1 << 16)
             except ConnectionResetError:
                 return data, "rst"
             if not piece:
@@ -158,6 +173,16 @@ class Peer:
 
     def close(self) -> None:
         self.sock.close()
+
+    async def _piece(self, size: int) -> bytes:
+        """At most so many bytes; none where a FIN has come."""
+        return await asyncio.get_running_loop().sock_recv(self.sock, size)
+
+
+async def passes(sender: Peer, receiver: Peer, data: bytes) -> None:
+    """What the one sends comes to the other, unchanged and soon."""
+    await sender.send(data)
+    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
 
 
 class Events:
@@ -188,13 +213,11 @@ class Events:
         return self.of(kind)[nth - 1]
 
 
-class World:
-    """A server, a proxy in front of it, and the clients that a test makes."""
+class Ends:
+    """A raw server, and the clients that a test makes: both ends of what stands between them."""
 
-    def __init__(self, proxy: Proxy, events: Events, server: socket.socket) -> None:
-        self.proxy = proxy
-        self.events = events
-        self.server = server
+    def __init__(self, upstream: socket.socket) -> None:
+        self.upstream = upstream
         self.peers: list[Peer] = []
 
     def keep(self, sock: socket.socket) -> Peer:
@@ -202,50 +225,89 @@ class World:
         self.peers.append(peer)
         return peer
 
-    async def dial(self) -> Peer:
-        """A client, connected to the proxy."""
-        sock = socket.socket()
-        peer = self.keep(sock)
-        await asyncio.get_running_loop().sock_connect(sock, self.proxy.address)
+    async def dial_to(self, address: tuple[str, int]) -> Peer:
+        """A client, connected to this address."""
+        peer = self.keep(socket.socket())
+        await asyncio.get_running_loop().sock_connect(peer.sock, address)
         return peer
 
     async def accept(self) -> Peer:
-        """The server's end of the next connection that the proxy makes."""
-        sock, _ = await asyncio.get_running_loop().sock_accept(self.server)
+        """The server's end of the next connection that is made to it."""
+        sock, _ = await asyncio.get_running_loop().sock_accept(self.upstream)
         return self.keep(sock)
+
+    async def connect_to(self, address: tuple[str, int]) -> tuple[Peer, Peer]:
+        """Both ends of a new connection by way of this address."""
+        client = await self.dial_to(address)
+        return client, await self.accept()
+
+    def hang_up(self) -> None:
+        """Close what is open on either end."""
+        for peer in self.peers:
+            peer.close()
+
+
+async def ask_for_upgrade(client: Peer, server: Peer) -> None:
+    """Bring the request of a WebSocket handshake to the server."""
+    await client.send(UPGRADE)
+    assert await server.read(len(UPGRADE)) == UPGRADE
+
+
+async def switch_protocols(client: Peer, server: Peer) -> None:
+    """Make a new connection one of WebSocket."""
+    await ask_for_upgrade(client, server)
+    await server.send(SWITCH)
+    assert await client.read(len(SWITCH)) == SWITCH
+
+
+@contextlib.contextmanager
+def raw_server() -> Iterator[socket.socket]:
+    """A listening socket on a free port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        server.setblocking(False)
+        yield server
+
+
+class World(Ends):
+    """A server, a proxy in front of it, and clients."""
+
+    def __init__(self, proxy: Proxy, events: Events, upstream: socket.socket) -> None:
+        super().__init__(upstream)
+        self.proxy = proxy
+        self.events = events
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, **settings: Any) -> AsyncIterator[Self]:
+        """A proxy with these settings that runs before a raw server."""
+        events = Events()
+        with raw_server() as upstream:
+            address: tuple[str, int] = upstream.getsockname()
+            proxy = Proxy(address, observe=events.observe, rng=random.Random(7), **settings)
+            await proxy.start()
+            made = cls(proxy, events, upstream)
+            try:
+                yield made
+            finally:
+                made.hang_up()
+                await proxy.stop()
+
+    async def dial(self) -> Peer:
+        """A client, connected to the proxy."""
+        return await self.dial_to(self.proxy.address)
 
     async def connect(self) -> tuple[Peer, Peer]:
         """Both ends of a new connection."""
-        client = await self.dial()
-        return client, await self.accept()
+        return await self.connect_to(self.proxy.address)
+
+    async def requested(self) -> tuple[Peer, Peer]:
+        """Both ends of a new connection on which an upgrade was asked for, and not answered."""
+        client, server = await self.connect()
+        await ask_for_upgrade(client, server)
+        return client, server
 
     async def upgrade(self) -> tuple[Peer, Peer]:
         """Both ends of a new WebSocket connection."""
         client, server = await self.connect()
-        await client.send(UPGRADE)
-        assert await server.read(len(UPGRADE)) == UPGRADE
-        await server.send(SWITCH)
-        assert await client.read(len(SWITCH)) == SWITCH
+        await switch_protocols(client, server)
         return client, server
-
-
-@contextlib.asynccontextmanager
-async def world(*, websocket: bool = True) -> AsyncIterator[World]:
-    """A running proxy before a raw server."""
-    server = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server.setblocking(False)
-    events = Events()
-    address: tuple[str, int] = server.getsockname()
-    proxy = Proxy(address, observe=events.observe, rng=random.Random(7), websocket=websocket)
-    await proxy.start()
-    made = World(proxy, events, server)
-    try:
-        yield made
-    finally:
-        for peer in made.peers:
-            peer.close()
-        await proxy.stop()
-        server.close()
-        # Closed transports are given back by the loop's next rounds.
-        for _ in range(3):
-            await asyncio.sleep(0)

@@ -10,7 +10,8 @@ import socket
 
 import pytest
 
-from proxy_witness import SWITCH, UPGRADE, Events, Peer, World, frame, masked, on
+from frames_witness import built, masked
+from proxy_witness import SWITCH, UPGRADE, Events, Peer, World, on
 from squall_proxy import Blackhole, Close, Fin, Http, Proxy, Rst, Target, Truncate, conversation
 
 
@@ -29,9 +30,7 @@ async def test_bytes_pass_unchanged_in_both_directions(w: World) -> None:
 
 @on(websocket=False)
 async def test_a_plain_listener_passes_anything(w: World) -> None:
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    assert await server.read(len(UPGRADE)) == UPGRADE
+    client, server = await w.requested()
     await server.send(b"\x00\xff")
     assert await client.read(2) == b"\x00\xff"
     assert "upgrade_requested" not in w.events.kinds()
@@ -115,7 +114,7 @@ async def test_a_reset_after_half_a_close_is_still_a_reset(w: World) -> None:
 @on()
 async def test_the_life_of_a_connection_is_told_in_order(w: World) -> None:
     client, server = await w.upgrade()
-    await server.send(frame(b"tick"))
+    await server.send(built(b"tick"))
     await client.read(6)
     client.finish()
     await server.rest()
@@ -145,17 +144,15 @@ async def test_heads_may_arrive_byte_by_byte(w: World) -> None:
     for byte in UPGRADE:
         await client.send(bytes((byte,)))
     assert await server.read(len(UPGRADE)) == UPGRADE
-    for byte in SWITCH + frame(b"x"):
+    for byte in SWITCH + built(b"x"):
         await server.send(bytes((byte,)))
-    assert await client.read(len(SWITCH) + 3) == SWITCH + frame(b"x")
+    assert await client.read(len(SWITCH) + 3) == SWITCH + built(b"x")
     assert w.events.kinds(1)[1:] == ["upgrade_requested", "upgraded"]
 
 
 @on()
 async def test_a_refused_upgrade_is_told_with_its_retry_after(w: World) -> None:
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    await server.read(len(UPGRADE))
+    _, server = await w.requested()
     await server.send(b"HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno")
     refused = await w.events.wait("upgrade_refused")
     assert (refused["status"], refused["retry_after"], refused["by"]) == (429, 7.0, "exchange")
@@ -192,7 +189,7 @@ async def test_requests_on_a_kept_connection_are_told_one_by_one(w: World) -> No
 
 @on()
 async def test_where_the_upstream_refuses_the_client_gets_a_fin_and_no_more(w: World) -> None:
-    w.server.close()
+    w.upstream.close()
     for nth in range(1, 31):
         client = await w.dial()
         assert await client.rest() == (b"", "fin")
@@ -220,7 +217,7 @@ async def test_a_storm_leaves_nothing_behind(w: World) -> None:
     def serve() -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                server = w.keep(w.server.accept()[0])
+                server = w.keep(w.upstream.accept()[0])
                 rng.choice((server.reset, server.finish, lambda: None))()
 
     async def come_and_go() -> None:
@@ -229,7 +226,7 @@ async def test_a_storm_leaves_nothing_behind(w: World) -> None:
         await asyncio.sleep(rng.choice((0, 0.001, 0.02)))
         rng.choice((client.reset, client.close, lambda: None))()
 
-    asyncio.get_running_loop().add_reader(w.server, serve)
+    asyncio.get_running_loop().add_reader(w.upstream, serve)
     for _ in range(5):
         coming = [asyncio.ensure_future(come_and_go()) for _ in range(40)]
         await asyncio.sleep(rng.choice((0, 0.001)))
@@ -237,7 +234,7 @@ async def test_a_storm_leaves_nothing_behind(w: World) -> None:
         await asyncio.gather(*coming, return_exceptions=True)
     await w.events.wait("dialled", 200)
     await w.proxy.stop()
-    asyncio.get_running_loop().remove_reader(w.server)
+    asyncio.get_running_loop().remove_reader(w.upstream)
     assert sorted(e["connection"] for e in w.events.of("closed")) == list(range(1, 201))
     assert not w.proxy._dialled_from
 
@@ -253,7 +250,7 @@ async def test_a_client_that_does_not_read_stops_the_server(w: World) -> None:
 async def test_the_exchange_can_ask_who_dials_as_soon_as_it_accepts(w: World) -> None:
     for number in (1, 2, 3):
         await w.dial()
-        sock, address = await asyncio.get_running_loop().sock_accept(w.server)
+        sock, address = await asyncio.get_running_loop().sock_accept(w.upstream)
         w.keep(sock)
         assert w.proxy.connection_from(address) == number
     assert w.proxy.connection_from(("127.0.0.1", 1)) is None
@@ -272,7 +269,7 @@ async def test_small_messages_are_not_delayed_by_nagle(w: World) -> None:
 @on()
 async def test_two_proxies_share_their_numbers(w: World) -> None:
     events, numbers, ids = Events(), itertools.count(1), itertools.count(1)
-    address = w.server.getsockname()
+    address = w.upstream.getsockname()
     proxies = [
         Proxy(
             address,

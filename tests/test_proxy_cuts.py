@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy_witness import SWITCH, UPGRADE, Peer, World, frame, masked, now, on
+from frames_witness import built, masked
+from proxy_witness import SWITCH, TICK, TOCK, UPGRADE, World, now, on, passes
 from squall_proxy import (
     Blackhole,
     Close,
-    Direction,
     Fin,
     Latency,
     Rst,
     Target,
     Truncate,
 )
-
-TICK = frame(b"tick")
-TOCK = masked(b"tock")
-WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
-
-
-async def passes(w: World, sender: Peer, receiver: Peer, data: bytes) -> None:
-    await sender.send(data)
-    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
 
 
 @on()
@@ -73,12 +64,12 @@ async def test_who_never_answers_a_fin_is_left_after_a_while(w: World) -> None:
 @on()
 async def test_truncate_cuts_the_next_frame_in_its_middle(w: World) -> None:
     client, server = await w.upgrade()
-    await server.send(frame(b"x" * 100)[:50])
+    await server.send(built(b"x" * 100)[:50])
     await client.read(50)
     injection = w.proxy.inject(Truncate())
     assert not injection.fired
-    await server.send(frame(b"x" * 100)[50:] + frame(b"y" * 98) + frame(b"z"))
-    assert await client.rest() == (frame(b"x" * 100)[50:] + frame(b"y" * 98)[:50], "fin")
+    await server.send(built(b"x" * 100)[50:] + built(b"y" * 98) + built(b"z"))
+    assert await client.rest() == (built(b"x" * 100)[50:] + built(b"y" * 98)[:50], "fin")
     assert (await server.rest())[1] == "fin"
     assert injection.fired
 
@@ -98,9 +89,9 @@ async def test_truncate_works_on_the_smallest_frames_and_byte_by_byte(w: World) 
 async def test_truncate_can_be_taken_back(w: World) -> None:
     client, server = await w.upgrade()
     injection = w.proxy.inject(Truncate())
-    await passes(w, server, client, TICK[:1])
+    await passes(server, client, TICK[:1])
     injection.heal()
-    await passes(w, server, client, TICK[1:] + TICK)
+    await passes(server, client, TICK[1:] + TICK)
     assert not injection.fired
     assert w.events.kinds()[-1] == "fault_ended"
 
@@ -134,7 +125,7 @@ async def test_close_gives_up_on_a_client_that_does_not_answer(w: World) -> None
 @on()
 async def test_close_stands_between_two_frames(w: World) -> None:
     client, server = await w.upgrade()
-    await passes(w, server, client, TICK[:3])
+    await passes(server, client, TICK[:3])
     injection = w.proxy.inject(Close(1001))
     assert await client.hears_nothing()
     assert not injection.fired
@@ -195,7 +186,7 @@ async def test_targets_choose_among_what_the_client_still_holds(w: World) -> Non
     w.proxy.inject(Rst(), Target("newest"))
     assert (await pairs[1][0].rest())[1] == "rst"
     assert (await pairs[3][0].rest())[1] == "rst"
-    await passes(w, pairs[2][1], pairs[2][0], TICK)
+    await passes(pairs[2][1], pairs[2][0], TICK)
     w.proxy.inject(Rst(), Target(3))
     assert (await pairs[2][0].rest())[1] == "rst"
     assert await pairs[0][1].hears_nothing()
@@ -208,4 +199,4 @@ async def test_a_target_by_name_does_not_reach_later_connections(w: World) -> No
     await w.upgrade()
     w.proxy.inject(Blackhole(), Target("newest"))
     client, server = await w.upgrade()
-    await passes(w, server, client, TICK)
+    await passes(server, client, TICK)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from proxy_witness import UPGRADE, Peer, World, frame, masked, now, on
+from proxy_witness import TICK, TOCK, UPGRADE, World, now, on, passes
 from squall_proxy import (
     Cut,
     Fault,
@@ -22,15 +22,6 @@ from squall_proxy import (
     Target,
     Timeout,
 )
-
-TICK = frame(b"tick")
-TOCK = masked(b"tock")
-
-
-async def passes(sender: Peer, receiver: Peer, data: bytes) -> None:
-    await sender.send(data)
-    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
-
 
 # limit_data and cut: to the byte
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Literal
 
@@ -13,25 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frames_witness import built, parsed
+from frames_witness import built, parsed, pieces
 from squall_proxy.engine import MessageEngine, Output, Rule, Write
 from squall_proxy.faults import (
-    CorruptMessage,
-    CutMessage,
     DelayMessage,
     DropMessage,
-    DuplicateMessage,
-    EditMessage,
-    FragmentMessage,
-    HangingClose,
     HoldMessage,
     InjectMessage,
-    MalformMessage,
     MessageFault,
     ReorderMessage,
-    ReplaceMessage,
-    TruncateMessage,
 )
+from squall_proxy.faults.messages import MESSAGE_FAULTS
 from squall_proxy.frames import FrameTracker
 from squall_proxy.patterns import Pattern
 
@@ -65,10 +58,10 @@ def messages(draw: st.DrawFn, way: Way) -> list[bytes]:
     if kind == "whole":
         return [built(data, opcode, key=key)]
     edges = [0, *sorted(draw(st.lists(st.integers(0, len(data)), max_size=3))), len(data)]
-    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
+    parts = [data[a:b] for a, b in itertools.pairwise(edges)]
     frames = []
-    for index, piece in enumerate(pieces):
-        last = index == len(pieces) - 1
+    for index, piece in enumerate(parts):
+        last = index == len(parts) - 1
         frames.append(built(piece, 0 if index else opcode, fin=last, key=key))
         if not last and draw(st.booleans()):
             frames.append(built(b"between", 9, key=key))
@@ -77,11 +70,6 @@ def messages(draw: st.DrawFn, way: Way) -> list[bytes]:
 
 def streams(way: Way) -> st.SearchStrategy[list[bytes]]:
     return st.lists(messages(way), max_size=8).map(lambda each: list(itertools.chain(*each)))
-
-
-def pieces(data: bytes, places: Sequence[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 def kept_in_order(frames: Sequence[bytes], control: bool) -> list[bytes]:
@@ -96,22 +84,16 @@ MATCHES_NOTHING: list[dict[str, Any]] = [
     {"nth": 1000},
     {"where": {"n": {"above": 99}}, "opcode": "any"},
 ]
-HARMS: list[Callable[..., MessageFault]] = [
-    DropMessage,
-    HoldMessage,
-    ReorderMessage,
-    TruncateMessage,
-    FragmentMessage,
-    CutMessage,
-    CorruptMessage,
-    lambda **which: DelayMessage(1.0, **which),
-    lambda **which: DuplicateMessage(**which),
-    lambda **which: ReplaceMessage("other", **which),
-    lambda **which: EditMessage({"n": 3}, **which),
-    lambda **which: MalformMessage("wrong_rsv", **which),
-    lambda **which: InjectMessage("new", place="before", **which),
-    lambda **which: HangingClose(place="instead", **which),
-]
+# What those need that cannot do without a setting, or would not wait for a message.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "delay_message": {"delay": 1.0},
+    "replace_message": {"payload": "other"},
+    "edit_message": {"put": {"n": 3}},
+    "malform_message": {"kind": "wrong_rsv"},
+    "inject_message": {"payload": "new", "place": "before"},
+    "hanging_close": {"place": "instead"},
+}
+HARMS = [functools.partial(each, **SETTINGS.get(each.name, {})) for each in MESSAGE_FAULTS]
 which = st.fixed_dictionaries(
     {
         "direction": st.sampled_from(["both", *KEYS]),

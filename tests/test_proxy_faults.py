@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_witness import Peer, World, frame, masked, on
+from proxy_witness import WAYS, World, on
 from squall_proxy import (
     FAULTS,
     Blackhole,
     Close,
-    Direction,
     Flap,
     HandshakeBlackhole,
     Http,
@@ -30,16 +29,8 @@ from squall_proxy import (
     Trickle,
 )
 
-TICK = frame(b"tick")
-TOCK = masked(b"tock")
 # `FUZZ=20` makes the search twenty times as long.
 FACTOR = int(os.environ.get("FUZZ", "1"))
-WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
-
-
-async def passes(w: World, sender: Peer, receiver: Peer, data: bytes) -> None:
-    await sender.send(data)
-    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
 
 
 def test_every_fault_has_its_name_in_the_table_and_a_line_of_help() -> None:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_witness import frame, masked
+from frames_witness import built, masked, pieces
 from squall_proxy.frames import FrameTracker, Truncation, close_frame, frame_size
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=200)
 frames = st.one_of(
-    st.builds(frame, st.binary(max_size=300), st.sampled_from((1, 2, 9, 10))),
+    st.builds(built, st.binary(max_size=300), st.sampled_from((1, 2, 9, 10))),
     st.builds(masked, st.binary(max_size=120)),
     st.just(b"\x82\x7f" + (70_000).to_bytes(8, "big") + bytes(70_000)),
 )
-
-
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +47,7 @@ def test_boundaries_are_found_however_the_stream_is_cut(
         position += len(each)
         ends.add(position)
     tracker, position = FrameTracker(), 0
-    for piece in cut(b"".join(sent), places):
+    for piece in pieces(b"".join(sent), places):
         first = min(end for end in ends if end >= position)
         expected = first - position if first - position <= len(piece) else None
         assert tracker.boundary(piece) == expected
@@ -67,7 +60,7 @@ def test_boundaries_are_found_however_the_stream_is_cut(
 @given(frames, st.lists(st.integers(0), max_size=12))
 def test_a_truncated_frame_has_begun_and_is_not_complete(whole: bytes, places: list[int]) -> None:
     truncation, passed, done = Truncation(), b"", False
-    for piece in cut(whole + frame(b"the next"), places):
+    for piece in pieces(whole + built(b"the next"), places):
         if not done:
             half, done = truncation.feed(piece)
             passed += half

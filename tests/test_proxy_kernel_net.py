@@ -15,13 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proxy_witness import LOOPS, Events, Peer
+from proxy_witness import Ends, Events, Peer, raw_server, within
 from squall_proxy import (
     AddressChange,
     DnsFailure,
@@ -50,40 +50,32 @@ with socket.socket(fileno=int(sys.argv[1])) as control:
 """
 
 
-class NetWorld:
+class NetWorld(Ends):
     """A raw server, a proxy before it in the server's network, and sockets in the client's."""
 
     def __init__(
-        self, net: KernelNet, proxy: Proxy, events: Events, server: socket.socket, giver: int
+        self, net: KernelNet, proxy: Proxy, events: Events, upstream: socket.socket, giver: int
     ) -> None:
+        super().__init__(upstream)
         self.net = net
         self.proxy = proxy
         self.events = events
-        self._server = server
         self._giver = socket.socket(fileno=giver)
-        self._peers: list[Peer] = []
 
-    def socket(self, *, patience: float | None = None) -> socket.socket:
-        """A socket in the client's network; unacknowledged for so long, it gives up."""
+    async def dial(self, *, patience: float | None = None) -> Peer:
+        """A client in its own network; unacknowledged for so long, it gives up."""
         self._giver.send(b"x")
         _, (fd,), _, _ = socket.recv_fds(self._giver, 1, 1)
         sock = socket.socket(fileno=fd)
         if patience is not None:
             sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(patience * 1000))
-        self._peers.append(Peer(sock))
-        return sock
-
-    async def dial(self, *, patience: float | None = None) -> Peer:
-        self.socket(patience=patience)
-        peer = self._peers[-1]
-        await asyncio.get_running_loop().sock_connect(peer.sock, self.proxy.address)
+        peer = self.keep(sock)
+        await asyncio.get_running_loop().sock_connect(sock, self.proxy.address)
         return peer
 
     async def connect(self, *, patience: float | None = None) -> tuple[Peer, Peer]:
         client = await self.dial(patience=patience)
-        sock, _ = await asyncio.get_running_loop().sock_accept(self._server)
-        self._peers.append(Peer(sock))
-        return client, self._peers[-1]
+        return client, await self.accept()
 
     async def dial_hangs(self, seconds: float = 0.3) -> bool:
         try:
@@ -99,54 +91,35 @@ class NetWorld:
         said, _ = await process.communicate()
         return process.returncode or 0, said.decode()
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
         self._giver.close()
-        for peer in self._peers:
-            peer.close()
-
-
-Test = Callable[[NetWorld], Coroutine[Any, Any, None]]
-
-
-def networked(test: Test) -> Callable[..., None]:
-    """Run the test on both real loops, in networks of its own."""
-
-    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-    def run(loop: str) -> None:
-        async def main() -> None:
-            async with net_world() as world:
-                await asyncio.wait_for(test(world), 30)
-
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(main())
-
-    run.__name__ = run.__qualname__ = test.__name__
-    run.__module__ = test.__module__
-    return run
+        super().hang_up()
 
 
 @contextlib.asynccontextmanager
 async def net_world() -> AsyncIterator[NetWorld]:
     events = Events()
     async with KernelNet(events.observe) as net:
-        server = socket.create_server(("127.0.0.1", 0))
-        server.setblocking(False)
-        address: tuple[str, int] = server.getsockname()
-        proxy = Proxy(address, observe=net.heard, rng=random.Random(7), websocket=False)
-        await proxy.start(net.server, 0, net=net)
-        ours, theirs = socket.socketpair()
-        command = net.run_in_client([sys.executable, "-c", GIVER, str(theirs.fileno())])
-        giver = await asyncio.create_subprocess_exec(*command, pass_fds=[theirs.fileno()])
-        theirs.close()
-        world = NetWorld(net, proxy, events, server, ours.detach())
-        try:
-            yield world
-        finally:
-            world.close()
-            await giver.wait()
-            net.heal()
-            await proxy.stop()
-            server.close()
+        with raw_server() as upstream:
+            address: tuple[str, int] = upstream.getsockname()
+            proxy = Proxy(address, observe=net.heard, rng=random.Random(7), websocket=False)
+            await proxy.start(net.server, 0, net=net)
+            ours, theirs = socket.socketpair()
+            command = net.run_in_client([sys.executable, "-c", GIVER, str(theirs.fileno())])
+            giver = await asyncio.create_subprocess_exec(*command, pass_fds=[theirs.fileno()])
+            theirs.close()
+            world = NetWorld(net, proxy, events, upstream, ours.detach())
+            try:
+                yield world
+            finally:
+                world.hang_up()
+                await giver.wait()
+                net.heal()
+                await proxy.stop()
+
+
+networked = within(net_world, "asyncio", "uvloop")
+"""Run the test on both real loops, in networks of its own."""
 
 
 async def error_of(peer: Peer) -> int | None:
@@ -277,22 +250,19 @@ async def test_a_path_with_a_small_mtu_passes_small_messages_only(world: NetWorl
         ("admin_prohibited", errno.EHOSTUNREACH),
     ],
 )
-def test_icmp_fails_a_dial_at_once_and_is_a_hint_to_an_open_connection(
-    kind: Any, error: int
+@networked
+async def test_icmp_fails_a_dial_at_once_and_is_a_hint_to_an_open_connection(
+    world: NetWorld, kind: Any, error: int
 ) -> None:
-    async def test() -> None:
-        async with net_world() as world:
-            client, server = await world.connect()
-            unreachable = world.net.inject(IcmpUnreachable(kind))
-            with pytest.raises(OSError, match="Connect call failed") as told:
-                await world.dial()
-            assert told.value.errno == error
-            await client.send(b"later")
-            assert await client.hears_nothing(0.3)
-            unreachable.heal()
-            assert await server.read(5) == b"later"
-
-    asyncio.run(asyncio.wait_for(test(), 30))
+    client, server = await world.connect()
+    unreachable = world.net.inject(IcmpUnreachable(kind))
+    with pytest.raises(OSError, match="Connect call failed") as told:
+        await world.dial()
+    assert told.value.errno == error
+    await client.send(b"later")
+    assert await client.hears_nothing(0.3)
+    unreachable.heal()
+    assert await server.read(5) == b"later"
 
 
 @networked
@@ -360,19 +330,16 @@ async def test_every_name_leads_to_the_server(world: NetWorld) -> None:
 
 
 @pytest.mark.parametrize("how", ["nxdomain", "servfail", "refused", "no_address", "silence"])
-def test_a_name_fails_until_it_is_healed(how: Any) -> None:
-    async def test() -> None:
-        async with net_world() as world:
-            resolve = RESOLVE.format(world.net.server_name)
-            failure = world.net.inject(DnsFailure(how))
-            status, said = await world.run(sys.executable, "-c", resolve)
-            assert status
-            assert "gaierror" in said
-            assert failure.fired
-            failure.heal()
-            assert await world.run(sys.executable, "-c", resolve) == (0, f"{world.net.server}\n")
-
-    asyncio.run(asyncio.wait_for(test(), 30))
+@networked
+async def test_a_name_fails_until_it_is_healed(world: NetWorld, how: Any) -> None:
+    resolve = RESOLVE.format(world.net.server_name)
+    failure = world.net.inject(DnsFailure(how))
+    status, said = await world.run(sys.executable, "-c", resolve)
+    assert status
+    assert "gaierror" in said
+    assert failure.fired
+    failure.heal()
+    assert await world.run(sys.executable, "-c", resolve) == (0, f"{world.net.server}\n")
 
 
 # -- the network itself --------------------------------------------------------------------------

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Literal
 
 import pytest
 
-from proxy_witness import SWITCH, UPGRADE, Peer, World, frame, masked, now, on
+from proxy_witness import SWITCH, TICK, UPGRADE, World, now, on, passes
 from squall_proxy import (
-    Direction,
     Flap,
     HandshakeBlackhole,
     Http,
     Refuse,
     Target,
 )
-
-TICK = frame(b"tick")
-TOCK = masked(b"tock")
-WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
-
-
-async def passes(w: World, sender: Peer, receiver: Peer, data: bytes) -> None:
-    await sender.send(data)
-    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
 
 
 @on()
@@ -40,7 +29,7 @@ async def test_refused_dials_are_refused_by_the_kernel_and_the_port_stays_ours(w
         with pytest.raises(OSError, match="in use"):
             taken.bind(w.proxy.address)
         taken.close()
-        await passes(w, server, client, TICK)
+        await passes(server, client, TICK)
         w.proxy.heal()
         await w.upgrade()
 
@@ -82,7 +71,7 @@ async def test_flap_closes_right_after_the_upgrade(w: World) -> None:
     assert injection.fired
     injection.heal()
     client, server = await w.upgrade()
-    await passes(w, server, client, TICK)
+    await passes(server, client, TICK)
 
 
 @on()
@@ -90,7 +79,7 @@ async def test_flap_lets_a_connection_live_for_its_time(w: World) -> None:
     w.proxy.inject(Flap(after=0.1, how="rst"))
     began = now()
     client, server = await w.upgrade()
-    await passes(w, server, client, TICK)
+    await passes(server, client, TICK)
     assert await client.rest() == (b"", "rst")
     assert now() - began >= 0.1 - 1e-9
 
@@ -118,7 +107,7 @@ async def test_a_handshake_can_hang_before_the_exchange_is_dialled(w: World) -> 
     await second.send(UPGRADE)
     assert (await w.events.wait("fault_fired"))["connection"] == 2
     assert await second.hears_nothing()
-    await passes(w, server, client, TICK)
+    await passes(server, client, TICK)
     injection.heal()
     await w.upgrade()  # this one is the next that the exchange sees
     assert await second.hears_nothing()
@@ -128,9 +117,7 @@ async def test_a_handshake_can_hang_before_the_exchange_is_dialled(w: World) -> 
 @on()
 async def test_a_handshake_can_hang_when_the_answer_is_due(w: World) -> None:
     injection = w.proxy.inject(HandshakeBlackhole("upgrade"))
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    assert await server.read(len(UPGRADE)) == UPGRADE
+    client, server = await w.requested()
     await server.send(SWITCH)
     assert await client.hears_nothing()
     assert injection.fired
@@ -148,9 +135,7 @@ async def test_a_handshake_can_hang_when_the_answer_is_due(w: World) -> None:
 @on()
 async def test_an_answer_that_was_not_yet_due_is_not_lost(w: World) -> None:
     injection = w.proxy.inject(HandshakeBlackhole("upgrade"))
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    assert await server.read(len(UPGRADE)) == UPGRADE
+    client, server = await w.requested()
     injection.heal()
     await server.send(SWITCH)
     assert await client.read(len(SWITCH)) == SWITCH
@@ -160,36 +145,32 @@ async def test_an_answer_that_was_not_yet_due_is_not_lost(w: World) -> None:
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("phase", ["tcp", "upgrade"])
 @pytest.mark.parametrize("healed", [False, True])
-def test_who_leaves_a_lost_handshake_leaves_nothing_behind(
-    how: str, phase: Literal["tcp", "upgrade"], healed: bool
+@on()
+async def test_who_leaves_a_lost_handshake_leaves_nothing_behind(
+    w: World, how: str, phase: Literal["tcp", "upgrade"], healed: bool
 ) -> None:
-    @on()
-    async def scenario(w: World) -> None:
-        injection = w.proxy.inject(HandshakeBlackhole(phase))
-        client = await w.dial()
-        await client.send(UPGRADE)
-        if phase == "upgrade":
-            server = await w.accept()
-            await server.send(SWITCH)
-        await w.events.wait("fault_fired")
-        if healed:
-            injection.heal()
-        if how == "fin":
-            client.finish()
-        else:
-            client.reset()
-        await w.events.wait("client_closed")
+    injection = w.proxy.inject(HandshakeBlackhole(phase))
+    client = await w.dial()
+    await client.send(UPGRADE)
+    if phase == "upgrade":
+        server = await w.accept()
+        await server.send(SWITCH)
+    await w.events.wait("fault_fired")
+    if healed:
         injection.heal()
-        if how == "fin":
-            assert await client.rest() == (b"", "fin")
-        if phase == "upgrade":
-            assert (await server.rest())[1] == how
-            server.close()
-        await w.events.wait("closed")
-        await w.upgrade()
-
-    for loop in ("asyncio", "uvloop", "virtual"):
-        scenario(loop)
+    if how == "fin":
+        client.finish()
+    else:
+        client.reset()
+    await w.events.wait("client_closed")
+    injection.heal()
+    if how == "fin":
+        assert await client.rest() == (b"", "fin")
+    if phase == "upgrade":
+        assert (await server.rest())[1] == how
+        server.close()
+    await w.events.wait("closed")
+    await w.upgrade()
 
 
 @on()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_witness import frame, masked
+from frames_witness import built, masked
 from squall_proxy.faults import DropMessage
 from squall_proxy.messages import Message
 from squall_proxy.patterns import Matcher, Pattern, values_at, with_value
@@ -23,7 +23,7 @@ TICK = {
 
 def said(document: Any, opcode: int = 1) -> Message:
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return Message("server_to_client", opcode, (frame(data, opcode),))
+    return Message("server_to_client", opcode, (built(data, opcode),))
 
 
 def fits(document: Any, **pattern: Any) -> bool:

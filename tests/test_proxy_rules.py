@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from frames_witness import built, parsed
-from proxy_witness import LOOPS, SWITCH, UPGRADE, Peer, World, now, on, world
+from proxy_witness import SWITCH, UPGRADE, Peer, World, now, on
 from squall_proxy import (
     Close,
     CorruptMessage,
@@ -110,36 +110,30 @@ OUTCOMES: list[tuple[MessageFault, bytes, bytes]] = [
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: str(each[0].settings()))
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_each_rule_does_the_same_in_both_directions(
-    loop: str, outcome: tuple[MessageFault, bytes, bytes]
+@on("asyncio", "uvloop")
+async def test_each_rule_does_the_same_in_both_directions(
+    w: World, outcome: tuple[MessageFault, bytes, bytes]
 ) -> None:
     fault, down, up = outcome
-
-    async def main() -> None:
-        async with world() as w:
-            client, server = await w.upgrade()
-            injection = w.proxy.inject(fault)
-            await server.send(A + B + C)
-            await client.send(UP_A + UP_B + UP_C)
-            if isinstance(fault, CorruptMessage):
-                got = await client.read(len(A + B + C))
-                (damaged,) = (each.payload for each in parsed(got)[0][1:2])
-                assert damaged != b'{"b": 1}'
-                assert list(json.loads(damaged)) == ["b"]
-            else:
-                assert await client.read(len(down)) == down
-                assert await server.read(len(up)) == up
-                assert await client.hears_nothing(0.02)
-            assert injection.fired
-            assert w.events.kinds().count("fault_fired") == 1
-            injection.heal()
-            await server.send(B)
-            if not isinstance(fault, CorruptMessage):
-                assert await client.read(len(B)) == B
-
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.wait_for(main(), 20))
+    client, server = await w.upgrade()
+    injection = w.proxy.inject(fault)
+    await server.send(A + B + C)
+    await client.send(UP_A + UP_B + UP_C)
+    if isinstance(fault, CorruptMessage):
+        got = await client.read(len(A + B + C))
+        (damaged,) = (each.payload for each in parsed(got)[0][1:2])
+        assert damaged != b'{"b": 1}'
+        assert list(json.loads(damaged)) == ["b"]
+    else:
+        assert await client.read(len(down)) == down
+        assert await server.read(len(up)) == up
+        assert await client.hears_nothing(0.02)
+    assert injection.fired
+    assert w.events.kinds().count("fault_fired") == 1
+    injection.heal()
+    await server.send(B)
+    if not isinstance(fault, CorruptMessage):
+        assert await client.read(len(B)) == B
 
 
 @on()
@@ -232,29 +226,24 @@ async def test_a_reset_is_not_held_up(w: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
-@pytest.mark.parametrize("loop", list(LOOPS))
-def test_the_connection_ends_at_a_message(loop: str, how: Any) -> None:
-    async def main() -> None:
-        async with world() as w:
-            for place, passed in (("before", 0), ("within", 4), ("after", 8)):
-                client, server = await w.upgrade()
-                w.proxy.inject(
-                    CutMessage(place, how, contains="second"),  # type: ignore[arg-type]
-                    Target("newest"),
-                )
-                await server.send(A)
-                assert await client.read(len(A)) == A
-                await server.send(built(b"second") + C)
-                data, end = await client.rest()
-                # What was written before a RST may be lost with it.
-                assert data == built(b"second")[:passed] or (how == "rst" and not data)
-                assert end == how
-                assert (await server.rest())[1] == how
-                client.close()
-                server.close()
-
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.wait_for(main(), 3600 if loop == "virtual" else 20))
+@on()
+async def test_the_connection_ends_at_a_message(w: World, how: Any) -> None:
+    for place, passed in (("before", 0), ("within", 4), ("after", 8)):
+        client, server = await w.upgrade()
+        w.proxy.inject(
+            CutMessage(place, how, contains="second"),  # type: ignore[arg-type]
+            Target("newest"),
+        )
+        await server.send(A)
+        assert await client.read(len(A)) == A
+        await server.send(built(b"second") + C)
+        data, end = await client.rest()
+        # What was written before a RST may be lost with it.
+        assert data == built(b"second")[:passed] or (how == "rst" and not data)
+        assert end == how
+        assert (await server.rest())[1] == how
+        client.close()
+        server.close()
 
 
 @on()
@@ -305,9 +294,7 @@ async def test_the_clients_close_frame_is_never_answered(w: World) -> None:
 @on()
 async def test_a_rule_waits_for_the_upgrade(w: World) -> None:
     w.proxy.inject(InjectMessage("first"))
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    assert await server.read(len(UPGRADE)) == UPGRADE
+    client, server = await w.requested()
     assert await client.hears_nothing(0.05)
     await server.send(SWITCH + A)
     expected = SWITCH + built(b"first") + A
@@ -433,14 +420,13 @@ async def test_a_reset_connection_takes_its_rules_along(w: World) -> None:
     delayed.heal()
 
 
-def test_odd_bytes_neither_crash_nor_hang_a_connection() -> None:
+@on("asyncio")
+async def test_odd_bytes_neither_crash_nor_hang_a_connection(w: World) -> None:
     rng = random.Random(20)
     faults: list[MessageFault] = [each for each, _, _ in OUTCOMES]
     faults += [DelayMessage(0.001, opcode="any"), HoldMessage(opcode="any"), CutMessage()]
-
-    async def one(w: World) -> None:
+    for number in range(1, 301):
         client, server = await w.upgrade()
-        number = len(w.events.of("dialled"))
         injections = [
             w.proxy.inject(fault, Target("newest"))
             for fault in rng.sample(faults, rng.randrange(4))
@@ -458,14 +444,3 @@ def test_odd_bytes_neither_crash_nor_hang_a_connection() -> None:
         await asyncio.wait_for(w.events.wait("closed", number), 5)
         for injection in injections:
             injection.heal()
-
-    async def main() -> None:
-        errors: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
-        async with world() as w:
-            for _ in range(300):
-                await one(w)
-                w.peers.clear()
-        assert not errors
-
-    asyncio.run(asyncio.wait_for(main(), 60))

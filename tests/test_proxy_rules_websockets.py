@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection
 
-from proxy_witness import LOOPS, Events
 from squall_proxy import (
     CorruptMessage,
     CutMessage,
@@ -34,8 +31,7 @@ from squall_proxy import (
     ReplaceMessage,
     TruncateMessage,
 )
-
-Scenario = Callable[[Proxy, str], Awaitable[None]]
+from websockets_witness import dial, run
 
 pytestmark = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
@@ -47,29 +43,6 @@ async def venue(connection: ServerConnection) -> None:
         await connection.send(json.dumps({"id": request["id"], "result": "ok"}))
         for n in (1, 2, 3):
             await connection.send(json.dumps({"method": "tick", "n": n}))
-
-
-def run(loop: str, scenario: Scenario, server: Any = venue, **settings: Any) -> Events:
-    events = Events()
-
-    async def main() -> None:
-        async with serve(server, "127.0.0.1", 0, close_timeout=1, **settings) as listening:
-            upstream = next(iter(listening.sockets)).getsockname()
-            proxy = Proxy(upstream, observe=events.observe, rng=random.Random(7))
-            await proxy.start()
-            host, port = proxy.address
-            try:
-                await asyncio.wait_for(scenario(proxy, f"ws://{host}:{port}/ws"), 20)
-            finally:
-                await proxy.stop()
-
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
-    return events
-
-
-def dial(url: str, **how: Any) -> connect:
-    return connect(url, proxy=None, close_timeout=1, **how)
 
 
 async def hear(client: ClientConnection, count: int) -> list[Any]:
@@ -120,7 +93,7 @@ def test_a_client_hears_what_the_rule_leaves(
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.recv(), 0.02)
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +133,7 @@ def test_a_peer_answers_a_malformed_message_with_the_code_for_it(
                     await asyncio.wait_for(client.recv(), 5)
             assert code in (client.close_code, await asyncio.wait_for(closed.get(), 5))
 
-    run(loop, scenario, both)
+    run(scenario, both, loop=loop)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013, 3000, 4999])
@@ -172,7 +145,7 @@ def test_a_forged_close_frame_is_what_the_client_sees(loop: str, code: int) -> N
                 await client.recv()
             assert (client.close_code, client.close_reason) == (code, "forged")
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 @pytest.mark.parametrize("code", [1005, 1006, 1015, 999, 1016, 0])
@@ -187,7 +160,7 @@ def test_an_illegal_close_code_is_a_protocol_error(loop: str, code: int) -> None
             assert sent is not None
             assert sent.code == 1002
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 @pytest.mark.parametrize("place", ["before", "within"])
@@ -203,7 +176,7 @@ def test_a_connection_that_ends_at_a_message_ends_abnormally(
                 await hear(client, 9)
             assert client.close_code == 1006
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 @pytest.mark.parametrize("leaves", ["text", "frame", "json"])
@@ -222,7 +195,7 @@ def test_damaged_messages_reach_the_client(loop: str, leaves: Any) -> None:
                     json.loads(raw)
             assert await hear(client, 1) == [3]
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 def test_a_truncated_message_is_no_json(loop: str) -> None:
@@ -233,7 +206,7 @@ def test_a_truncated_message_is_no_json(loop: str) -> None:
             assert await hear(client, 2) == [7, 1]
             assert await client.recv() == json.dumps({"method": "tick", "n": 2})[:13]
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 def test_a_client_without_pongs_gives_up(loop: str) -> None:
@@ -246,7 +219,7 @@ def test_a_client_without_pongs_gives_up(loop: str) -> None:
             assert sent is not None
             assert sent.code == 1011
 
-    run(loop, scenario)
+    run(scenario, venue, loop=loop)
 
 
 def test_a_server_without_pongs_gives_up(loop: str) -> None:
@@ -257,7 +230,7 @@ def test_a_server_without_pongs_gives_up(loop: str) -> None:
                 await client.recv()
             assert client.close_code == 1011
 
-    run(loop, scenario, ping_interval=0.05, ping_timeout=0.2)
+    run(scenario, venue, loop=loop, ping_interval=0.05, ping_timeout=0.2)
 
 
 def test_a_client_whose_close_is_never_answered_leaves_by_itself(loop: str) -> None:
@@ -269,7 +242,7 @@ def test_a_client_whose_close_is_never_answered_leaves_by_itself(loop: str) -> N
         await client.close()
         assert client.close_code == 1006
 
-    assert run(loop, scenario).of("closed")[0]["by"] == "client"
+    assert run(scenario, venue, loop=loop).of("closed")[0]["by"] == "client"
 
 
 def test_a_client_has_to_end_a_connection_that_hangs_after_the_close_frame(loop: str) -> None:
@@ -282,4 +255,4 @@ def test_a_client_has_to_end_a_connection_that_hangs_after_the_close_frame(loop:
             await client.close()
             assert client.close_code == 1012
 
-    assert run(loop, scenario).of("closed")[0]["by"] == "client"
+    assert run(scenario, venue, loop=loop).of("closed")[0]["by"] == "client"

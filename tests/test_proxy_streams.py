@@ -7,24 +7,15 @@ import sys
 
 import pytest
 
-from proxy_witness import UPGRADE, Peer, World, frame, masked, now, on
+from frames_witness import built
+from proxy_witness import TICK, TOCK, UPGRADE, World, now, on, passes
 from squall_proxy import (
     Blackhole,
-    Direction,
     Latency,
     Stall,
     Throttle,
     Trickle,
 )
-
-TICK = frame(b"tick")
-TOCK = masked(b"tock")
-WAYS: tuple[Direction, ...] = ("both", "client_to_server", "server_to_client")
-
-
-async def passes(w: World, sender: Peer, receiver: Peer, data: bytes) -> None:
-    await sender.send(data)
-    assert await asyncio.wait_for(receiver.read(len(data)), 5) == data
 
 
 @on()
@@ -35,7 +26,7 @@ async def test_latency_delays_both_directions_and_is_never_early(w: World) -> No
     for sender, receiver in ((client, server), (server, client)):
         for _ in range(5):
             began = now()
-            await passes(w, sender, receiver, TICK)
+            await passes(sender, receiver, TICK)
             assert now() - began >= 0.05 - 1e-9
     assert injection.fired
     assert [e["connection"] for e in w.events.of("fault_fired")] == [1]
@@ -45,7 +36,7 @@ async def test_latency_delays_both_directions_and_is_never_early(w: World) -> No
 async def test_latency_in_one_direction_leaves_the_other_alone(w: World) -> None:
     client, server = await w.upgrade()
     injection = w.proxy.inject(Latency(60, direction="server_to_client"))
-    await passes(w, client, server, TOCK)
+    await passes(client, server, TOCK)
     assert not injection.fired
     await server.send(TICK)
     assert await client.hears_nothing()
@@ -58,8 +49,8 @@ async def test_jitter_never_reorders(w: World) -> None:
     w.proxy.inject(Latency(0.02, jitter=0.02))
     whole = b""
     for n in range(30):
-        whole += frame(b"%d" % n)
-        await server.send(frame(b"%d" % n))
+        whole += built(b"%d" % n)
+        await server.send(built(b"%d" % n))
         await asyncio.sleep(0.001)
     assert await client.read(len(whole)) == whole
 
@@ -94,8 +85,8 @@ async def test_a_heal_lets_what_is_late_go_at_once(w: World) -> None:
     await w.events.wait("fault_fired")
     injection.heal()
     injection.heal()
-    await server.send(frame(b"next"))
-    assert await client.read(12) == TICK + frame(b"next")
+    await server.send(built(b"next"))
+    assert await client.read(12) == TICK + built(b"next")
     assert w.events.kinds().count("fault_ended") == 1
 
 
@@ -104,7 +95,7 @@ async def test_throttle_keeps_to_its_rate(w: World) -> None:
     client, server = await w.upgrade()
     w.proxy.inject(Throttle(100_000))
     began = now()
-    await passes(w, server, client, bytes(20_000))
+    await passes(server, client, bytes(20_000))
     assert now() - began >= 0.2 - 1e-9
 
 
@@ -165,12 +156,12 @@ async def test_what_a_blackhole_held_follows_in_order_when_it_is_gone(w: World) 
     injection = w.proxy.inject(Blackhole())
     await client.send(TOCK)
     for n in range(50):
-        await server.send(frame(b"%03d" % n))
+        await server.send(built(b"%03d" % n))
     server.finish()
     await w.events.wait("server_closed")
     assert await client.hears_nothing()
     injection.heal()
-    assert await client.rest() == (b"".join(frame(b"%03d" % n) for n in range(50)), "fin")
+    assert await client.rest() == (b"".join(built(b"%03d" % n) for n in range(50)), "fin")
     assert await server.read(len(TOCK)) == TOCK
 
 
@@ -180,7 +171,7 @@ async def test_blackhole_in_one_direction_lets_the_other_pass(w: World) -> None:
     w.proxy.inject(Blackhole("client_to_server"))
     await client.send(TOCK)
     await w.events.wait("fault_fired")
-    await passes(w, server, client, TICK)
+    await passes(server, client, TICK)
     assert await server.hears_nothing()
 
 
@@ -235,29 +226,25 @@ async def test_stall_closes_the_senders_window(w: World) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs TCP_INFO")
 @pytest.mark.parametrize("how", ["fin", "rst"])
-def test_who_leaves_a_stalled_connection_is_noticed(how: str) -> None:
-    @on()
-    async def scenario(w: World) -> None:
-        client, server = await w.upgrade()
-        injection = w.proxy.inject(Stall())
-        await client.send(TOCK)
-        await w.events.wait("fault_fired")
-        await client.send(TOCK)
-        if how == "fin":
-            client.finish()
-        else:
-            client.reset()
-        assert (await w.events.wait("client_closed"))["how"] == how
-        assert await server.hears_nothing()
-        injection.heal()
-        received, ended = await server.rest()
-        assert ended == how
-        if how == "fin":
-            assert received == TOCK + TOCK
-            assert w.events.kinds().count("client_closed") == 1
-
-    for loop in ("asyncio", "uvloop", "virtual"):
-        scenario(loop)
+@on()
+async def test_who_leaves_a_stalled_connection_is_noticed(w: World, how: str) -> None:
+    client, server = await w.upgrade()
+    injection = w.proxy.inject(Stall())
+    await client.send(TOCK)
+    await w.events.wait("fault_fired")
+    await client.send(TOCK)
+    if how == "fin":
+        client.finish()
+    else:
+        client.reset()
+    assert (await w.events.wait("client_closed"))["how"] == how
+    assert await server.hears_nothing()
+    injection.heal()
+    received, ended = await server.rest()
+    assert ended == how
+    if how == "fin":
+        assert received == TOCK + TOCK
+        assert w.events.kinds().count("client_closed") == 1
 
 
 @on()
@@ -266,7 +253,7 @@ async def test_faults_add_up_in_the_order_of_their_injection(w: World) -> None:
     first = w.proxy.inject(Latency(0.05))
     w.proxy.inject(Throttle(1000))
     began = now()
-    await passes(w, server, client, bytes(50))
+    await passes(server, client, bytes(50))
     assert now() - began >= 0.1 - 1e-9
     first.heal()
-    await passes(w, server, client, bytes(50))
+    await passes(server, client, bytes(50))

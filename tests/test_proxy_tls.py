@@ -8,7 +8,8 @@ import ssl
 
 import pytest
 
-from proxy_witness import SWITCH, UPGRADE, Peer, frame, masked
+from frames_witness import built, masked
+from proxy_witness import SWITCH, UPGRADE, Peer, switch_protocols
 from squall_proxy import (
     Blackhole,
     Close,
@@ -31,10 +32,7 @@ from tls_witness import TlsPeer, TlsWorld, authority, on, trusting
 
 async def upgraded(world: TlsWorld) -> tuple[TlsPeer, Peer]:
     client, server = await world.connect_tls()
-    await client.send(UPGRADE)
-    assert await server.read(len(UPGRADE)) == UPGRADE
-    await server.send(SWITCH)
-    assert await client.read(len(SWITCH)) == SWITCH
+    await switch_protocols(client, server)
     return client, server
 
 
@@ -43,8 +41,8 @@ async def test_the_client_speaks_tls_and_the_server_does_not(world: TlsWorld) ->
     client, server = await upgraded(world)
     await client.send(masked(b"to the server"))
     assert await server.read(19) == masked(b"to the server")
-    await server.send(frame(b"to the client"))
-    assert await client.read(15) == frame(b"to the client")
+    await server.send(built(b"to the client"))
+    assert await client.read(15) == built(b"to the client")
     assert world.events.kinds(1)[:2] == ["dialled", "tls_established"]
     assert world.events.of("tls_established")[0]["version"] == "TLSv1.3"
 
@@ -77,9 +75,9 @@ async def test_half_a_close_is_carried_through(world: TlsWorld) -> None:
     client, server = await upgraded(world)
     client.finish()
     assert await server.rest() == (b"", "fin")
-    await server.send(frame(b"late"))
+    await server.send(built(b"late"))
     server.finish()
-    assert await client.rest() == (frame(b"late"), "fin")
+    assert await client.rest() == (built(b"late"), "fin")
 
 
 @on()
@@ -129,7 +127,7 @@ async def test_fin_ends_it_without_a_close_frame(world: TlsWorld) -> None:
 async def test_close_sends_a_close_frame_inside_tls(world: TlsWorld) -> None:
     client, server = await upgraded(world)
     world.proxy.inject(Close(1012, "restart"))
-    assert await client.read(11) == frame(b"\x03\xf4restart", 8)
+    assert await client.read(11) == built(b"\x03\xf4restart", 8)
     await client.send(masked(b"\x03\xf4", 8))
     assert await client.rest() == (b"", "fin")
     assert await server.rest() == (b"", "fin")
@@ -139,19 +137,19 @@ async def test_close_sends_a_close_frame_inside_tls(world: TlsWorld) -> None:
 async def test_truncate_cuts_a_frame_inside_tls(world: TlsWorld) -> None:
     client, server = await upgraded(world)
     world.proxy.inject(Truncate())
-    await server.send(frame(bytes(98)))
-    assert await client.rest() == (frame(bytes(98))[:50], "fin")
+    await server.send(built(bytes(98)))
+    assert await client.rest() == (built(bytes(98))[:50], "fin")
 
 
 @on()
 async def test_a_blackhole_swallows_even_the_fin_and_gives_back_all(world: TlsWorld) -> None:
     client, server = await upgraded(world)
     hole = world.proxy.inject(Blackhole())
-    await server.send(frame(b"held"))
+    await server.send(built(b"held"))
     server.finish()
     assert await client.hears_nothing()
     hole.heal()
-    assert await client.rest() == (frame(b"held"), "fin")
+    assert await client.rest() == (built(b"held"), "fin")
 
 
 @on()

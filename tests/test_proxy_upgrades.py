@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from frames_witness import built, parsed
-from proxy_witness import LOOPS, SWITCH, UPGRADE, Events, World, now, on, world
+from proxy_witness import SWITCH, UPGRADE, World, now, on
 from squall_proxy import (
     Compression,
     DropMessage,
@@ -25,6 +24,7 @@ from squall_proxy import (
     TamperUpgrade,
 )
 from squall_proxy.deflate import Agreement, agreed, answered, inflated, offered
+from websockets_witness import dial, run
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
 BOTH = b"permessage-deflate; client_max_window_bits; server_no_context_takeover; "
@@ -117,35 +117,26 @@ TAMPERED: list[tuple[Any, bytes]] = [
 
 
 @pytest.mark.parametrize(("kind", "expected"), TAMPERED)
-@pytest.mark.parametrize("loop", list(LOOPS))
-def test_the_answer_is_passed_on_with_something_wrong(
-    loop: str, kind: Any, expected: bytes
+@on()
+async def test_the_answer_is_passed_on_with_something_wrong(
+    w: World, kind: Any, expected: bytes
 ) -> None:
-    async def main() -> None:
-        async with world() as w:
-            old_client, old_server = await w.upgrade()
-            injection = w.proxy.inject(TamperUpgrade(kind))
-            client, server = await w.connect()
-            await client.send(UPGRADE)
-            assert await server.read(len(UPGRADE)) == UPGRADE
-            await server.send(SWITCH + built(b"x"))
-            assert await client.read(len(expected) + 3) == expected + built(b"x")
-            assert [each["connection"] for each in w.events.of("fault_fired")] == [2]
-            injection.heal()
-            await w.upgrade()
-            await old_server.send(built(b"x"))
-            assert await old_client.read(3) == built(b"x")
-
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.wait_for(main(), 20))
+    old_client, old_server = await w.upgrade()
+    injection = w.proxy.inject(TamperUpgrade(kind))
+    client, server = await w.requested()
+    await server.send(SWITCH + built(b"x"))
+    assert await client.read(len(expected) + 3) == expected + built(b"x")
+    assert [each["connection"] for each in w.events.of("fault_fired")] == [2]
+    injection.heal()
+    await w.upgrade()
+    await old_server.send(built(b"x"))
+    assert await old_client.read(3) == built(b"x")
 
 
 @on()
 async def test_half_a_head_comes_and_then_the_end(w: World) -> None:
     w.proxy.inject(TamperUpgrade("truncated"))
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    await server.read(len(UPGRADE))
+    client, server = await w.requested()
     await server.send(SWITCH)
     assert await client.rest() == (SWITCH[: len(SWITCH) // 2], "fin")
     assert await server.rest() == (b"", "fin")
@@ -155,9 +146,7 @@ async def test_half_a_head_comes_and_then_the_end(w: World) -> None:
 @on("virtual")
 async def test_the_head_comes_byte_for_byte_and_the_frames_behind_it(w: World) -> None:
     w.proxy.inject(SlowUpgrade(interval=1.0))
-    client, server = await w.connect()
-    await client.send(UPGRADE)
-    await server.read(len(UPGRADE))
+    client, server = await w.requested()
     began = now()
     await server.send(SWITCH + built(b"x"))
     assert await client.read(10) == SWITCH[:10]
@@ -180,8 +169,6 @@ async def test_half_a_head_is_passed_on_with_the_end_behind_it(w: World) -> None
 
 # Real peers ---------------------------------------------------------------------------------
 
-Scenario = Callable[[Proxy, str], Awaitable[None]]
-
 
 async def feed(connection: ServerConnection) -> None:
     """Messages that compress well with one another, then what the client sent."""
@@ -189,30 +176,6 @@ async def feed(connection: ServerConnection) -> None:
         await connection.send(json.dumps({"n": n, "price": n * 1.5, "channel": "book.BTC"}))
     async for message in connection:
         await connection.send(message)
-
-
-def run(scenario: Scenario, compression: Compression = "independent", **server: Any) -> Events:
-    events = Events()
-
-    async def main() -> None:
-        async with serve(feed, "127.0.0.1", 0, close_timeout=1, **server) as listening:
-            upstream = next(iter(listening.sockets)).getsockname()
-            proxy = Proxy(
-                upstream, observe=events.observe, rng=random.Random(7), compression=compression
-            )
-            await proxy.start()
-            host, port = proxy.address
-            try:
-                await asyncio.wait_for(scenario(proxy, f"ws://{host}:{port}/ws"), 60)
-            finally:
-                await proxy.stop()
-
-    asyncio.run(main())
-    return events
-
-
-def dial(url: str, **how: Any) -> connect:
-    return connect(url, proxy=None, close_timeout=1, **how)
 
 
 def parameters(client: ClientConnection) -> str:
@@ -246,7 +209,7 @@ def test_500_streams_stay_intact_though_compressed_messages_are_lost(
                 up.heal()
             injection.heal()
 
-    run(scenario, compression)
+    run(scenario, feed, compression=compression)
 
 
 def test_compressed_messages_are_edited_for_real_peers() -> None:
@@ -256,7 +219,7 @@ def test_compressed_messages_are_edited_for_real_peers() -> None:
             prices = [json.loads(await client.recv())["price"] for _ in range(20)]
         assert prices == [n * 1.5 if n != 7 else -1 for n in range(20)]
 
-    run(scenario)
+    run(scenario, feed)
 
 
 def test_as_offered_nothing_is_rewritten_and_compressed_messages_are_left_alone() -> None:
@@ -268,7 +231,7 @@ def test_as_offered_nothing_is_rewritten_and_compressed_messages_are_left_alone(
             await client.send("x" * 200)
             assert await client.recv() == "x" * 200
 
-    assert "fault_fired" not in run(scenario, "as_offered").kinds()
+    assert "fault_fired" not in run(scenario, feed, compression="as_offered").kinds()
 
 
 def test_a_client_that_insists_on_its_window_is_understood() -> None:
@@ -278,7 +241,7 @@ def test_a_client_that_insists_on_its_window_is_understood() -> None:
         async with dial(url, extensions=[factory]) as client:
             assert [json.loads(await client.recv())["n"] for _ in range(4)] == [0, 1, 2, 4]
 
-    run(scenario)
+    run(scenario, feed)
 
 
 def test_an_upgrade_without_extensions_is_a_fault_of_its_own() -> None:
@@ -287,7 +250,7 @@ def test_an_upgrade_without_extensions_is_a_fault_of_its_own() -> None:
         async with dial(url) as client:
             assert parameters(client) == ""
 
-    assert run(scenario, "as_offered").kinds().count("fault_fired") == 1
+    assert run(scenario, feed, compression="as_offered").kinds().count("fault_fired") == 1
 
 
 @pytest.mark.parametrize(
@@ -302,7 +265,7 @@ def test_a_client_refuses_what_is_wrong_with_the_answer(kind: Any) -> None:
         async with dial(url) as client:
             assert json.loads(await client.recv())["n"] == 0
 
-    run(scenario)
+    run(scenario, feed)
 
 
 def test_a_client_refuses_half_an_answer() -> None:
@@ -311,7 +274,7 @@ def test_a_client_refuses_half_an_answer() -> None:
         with pytest.raises((websockets.InvalidHandshake, EOFError)):
             await dial(url)
 
-    run(scenario)
+    run(scenario, feed)
 
 
 def test_parsed_frames_are_what_was_built() -> None:

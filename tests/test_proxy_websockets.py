@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection
 
-from proxy_witness import LOOPS, Events
 from squall_proxy import Blackhole, Close, Fault, Fin, Flap, Http, Latency, Proxy, Rst, Truncate
-
-Scenario = Callable[[Proxy, str], Awaitable[None]]
+from websockets_witness import dial, run
 
 
 async def echo(connection: ServerConnection) -> None:
     async for message in connection:
         await connection.send(message)
-
-
-def run(loop: str, scenario: Scenario) -> Events:
-    """Run it before an echo server."""
-    events = Events()
-
-    async def main() -> None:
-        async with serve(echo, "127.0.0.1", 0, close_timeout=1) as server:
-            upstream = next(iter(server.sockets)).getsockname()
-            proxy = Proxy(upstream, observe=events.observe, rng=random.Random(7))
-            await proxy.start()
-            host, port = proxy.address
-            try:
-                await asyncio.wait_for(scenario(proxy, f"ws://{host}:{port}/ws"), 20)
-            finally:
-                await proxy.stop()
-
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
-    return events
-
-
-def dial(url: str) -> connect:
-    return connect(url, proxy=None, close_timeout=1)
 
 
 async def say(client: ClientConnection, text: str) -> None:
@@ -61,7 +34,7 @@ def test_big_and_compressed_messages_pass(loop: str) -> None:
             await say(client, "late")
             injection.heal()
 
-    closed = run(loop, scenario).of("closed")[0]
+    closed = run(scenario, echo, loop=loop).of("closed")[0]
     # The client said Close, but it is the server that ends TCP (RFC 6455 §7.1.1).
     assert (closed["by"], closed["how"]) == ("server", "fin")
 
@@ -86,7 +59,7 @@ def test_a_cut_arrives_as_the_code_that_it_stands_for(loop: str, fault: Fault, c
                 await say(client, "down")
             assert client.close_code == code
 
-    run(loop, scenario)
+    run(scenario, echo, loop=loop)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -107,7 +80,7 @@ def test_what_new_connections_meet_is_what_a_client_reports(loop: str) -> None:
         async with dial(url) as client:
             await say(client, "back")
 
-    run(loop, scenario)
+    run(scenario, echo, loop=loop)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -121,4 +94,4 @@ def test_a_blackholed_connection_goes_on_as_if_nothing_had_been(loop: str) -> No
             injection.heal()
             assert await client.recv() == "held"
 
-    run(loop, scenario)
+    run(scenario, echo, loop=loop)

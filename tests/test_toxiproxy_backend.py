@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
-from proxy_witness import SWITCH, UPGRADE, Events, Peer
+from proxy_witness import Ends, Events, Peer, raw_server, switch_protocols, within
 from squall.backend import Line
 from squall.errors import NetworkError
 from squall.toxiproxy import Toxiproxy, toxics
@@ -41,15 +39,8 @@ from squall_proxy import (
     Timeout,
     Trickle,
 )
-from toxiproxy_witness import REAL_SERVER
+from toxiproxy_witness import ENVIRONMENT, REAL_SERVER, ROOT
 
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(
-        str(ROOT / each) for each in ("harness", "proxy", "reference_adapter")
-    ),
-}
 # One for each kind of fault that it can do, and one that needs none.
 SCENARIOS = ("stop-when-steady", "end-without-close-frame", "short-blackout")
 
@@ -91,38 +82,27 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield address
 
 
-class Rig:
+class Rig(Ends):
     """The backend, between a raw exchange and raw adapters."""
 
     def __init__(self, backend: Toxiproxy, events: Events, exchange: socket.socket) -> None:
+        super().__init__(exchange)
         self.backend = backend
         self.events = events
-        self.exchange = exchange
-        self.peers: list[Peer] = []
 
     async def connect(self) -> tuple[Peer, Peer]:
         host, _, port = self.backend.reach.ws.removeprefix("ws://").rpartition(":")
-        loop = asyncio.get_running_loop()
-        client = Peer(socket.socket())
-        self.peers.append(client)
-        await loop.sock_connect(client.sock, (host, int(port)))
-        sock, _ = await loop.sock_accept(self.exchange)
-        self.peers.append(Peer(sock))
-        return client, self.peers[-1]
+        return await self.connect_to((host, int(port)))
 
     async def upgrade(self) -> tuple[Peer, Peer]:
         client, server = await self.connect()
-        await client.send(UPGRADE)
-        assert await server.read(len(UPGRADE)) == UPGRADE
-        await server.send(SWITCH)
-        assert await client.read(len(SWITCH)) == SWITCH
+        await switch_protocols(client, server)
         return client, server
 
 
 @contextlib.asynccontextmanager
 async def rig() -> AsyncIterator[Rig]:
-    with socket.create_server(("127.0.0.1", 0)) as exchange:
-        exchange.setblocking(False)
+    with raw_server() as exchange:
         events = Events()
         backend = Toxiproxy(Line(observe=events.observe, rng=Random(1)))
         made = Rig(backend, events, exchange)
@@ -130,93 +110,74 @@ async def rig() -> AsyncIterator[Rig]:
             await backend.start(exchange.getsockname())
             yield made
         finally:
-            for peer in made.peers:
-                peer.close()
+            made.hang_up()
             await backend.stop()
 
 
-def patiently(test: Coroutine[Any, Any, None]) -> None:
-    async def main() -> None:
-        await asyncio.wait_for(test, 30)
-
-    asyncio.run(main())
+rigged = within(rig, "asyncio")
+"""Run the test with a backend of its own."""
 
 
-def test_a_connection_has_the_adapters_number_on_both_sides(url: str) -> None:
-    async def main() -> None:
-        async with rig() as r:
-            for number in (1, 2, 3):
-                _, server = await r.connect()
-                assert r.backend.connection_from(server.address) == number
-            assert r.backend.connection_from(("127.0.0.1", 1)) is None
-
-    patiently(main())
+@rigged
+async def test_a_connection_has_the_adapters_number_on_both_sides(r: Rig, url: str) -> None:
+    for number in (1, 2, 3):
+        _, server = await r.connect()
+        assert r.backend.connection_from(server.address) == number
+    assert r.backend.connection_from(("127.0.0.1", 1)) is None
 
 
-def test_a_blackhole_holds_data_and_ends_and_loses_nothing(url: str) -> None:
-    async def main() -> None:
-        async with rig() as r:
-            client, server = await r.upgrade()
-            injection = r.backend.inject(Blackhole(), Target())
-            await server.send(b"tick")
-            await client.send(b"ping")
-            server.finish()
-            assert await client.hears_nothing(0.3)
-            assert await server.hears_nothing(0.1)
-            assert (await r.events.wait("fault_fired"))["fault"] == "blackhole"
-            assert "server_closed" not in r.events.kinds()
-            injection.heal()
-            assert await client.rest() == (b"tick", "fin")
-            assert r.events.kinds().count("fault_ended") == 1
-
-    patiently(main())
+@rigged
+async def test_a_blackhole_holds_data_and_ends_and_loses_nothing(r: Rig, url: str) -> None:
+    client, server = await r.upgrade()
+    injection = r.backend.inject(Blackhole(), Target())
+    await server.send(b"tick")
+    await client.send(b"ping")
+    server.finish()
+    assert await client.hears_nothing(0.3)
+    assert await server.hears_nothing(0.1)
+    assert (await r.events.wait("fault_fired"))["fault"] == "blackhole"
+    assert "server_closed" not in r.events.kinds()
+    injection.heal()
+    assert await client.rest() == (b"tick", "fin")
+    assert r.events.kinds().count("fault_ended") == 1
 
 
-def test_what_toxiproxy_ends_is_ended_by_the_proxy(url: str) -> None:
-    async def main() -> None:
-        async with rig() as r:
-            client, _ = await r.upgrade()
-            r.backend.inject(Fin(), Target())
-            assert await client.rest() == (b"", "fin")
-            client.finish()
-            assert (await r.events.wait("fault_fired"))["connection"] == 1
-            closed = await r.events.wait("closed")
-            assert (closed["connection"], closed["by"]) == (1, "proxy")
-            assert "server_closed" not in r.events.kinds()
-            await r.events.wait("fault_ended")
-            await r.upgrade()
-
-    patiently(main())
+@rigged
+async def test_what_toxiproxy_ends_is_ended_by_the_proxy(r: Rig, url: str) -> None:
+    client, _ = await r.upgrade()
+    r.backend.inject(Fin(), Target())
+    assert await client.rest() == (b"", "fin")
+    client.finish()
+    assert (await r.events.wait("fault_fired"))["connection"] == 1
+    closed = await r.events.wait("closed")
+    assert (closed["connection"], closed["by"]) == (1, "proxy")
+    assert "server_closed" not in r.events.kinds()
+    await r.events.wait("fault_ended")
+    await r.upgrade()
 
 
-def test_what_the_exchange_ends_is_ended_by_the_exchange(url: str) -> None:
-    async def main() -> None:
-        async with rig() as r:
-            client, server = await r.upgrade()
-            server.finish()
-            assert await client.rest() == (b"", "fin")
-            client.finish()
-            assert (await r.events.wait("server_closed"))["connection"] == 1
-            assert (await r.events.wait("closed"))["by"] == "server"
-
-    patiently(main())
+@rigged
+async def test_what_the_exchange_ends_is_ended_by_the_exchange(r: Rig, url: str) -> None:
+    client, server = await r.upgrade()
+    server.finish()
+    assert await client.rest() == (b"", "fin")
+    client.finish()
+    assert (await r.events.wait("server_closed"))["connection"] == 1
+    assert (await r.events.wait("closed"))["by"] == "server"
 
 
-def test_latency_is_added_and_taken_away(url: str) -> None:
-    async def main() -> None:
-        async with rig() as r:
-            client, server = await r.upgrade()
-            r.backend.inject(Latency(0.2, direction="server_to_client"), Target())
-            began = time.monotonic()
-            await server.send(b"tick")
-            assert await client.read(4) == b"tick"
-            assert time.monotonic() - began >= 0.19
-            assert (await r.events.wait("fault_fired"))["connection"] == 1
-            r.backend.heal()
-            await server.send(b"tock")
-            assert await client.read(4) == b"tock"
-
-    patiently(main())
+@rigged
+async def test_latency_is_added_and_taken_away(r: Rig, url: str) -> None:
+    client, server = await r.upgrade()
+    r.backend.inject(Latency(0.2, direction="server_to_client"), Target())
+    began = time.monotonic()
+    await server.send(b"tick")
+    assert await client.read(4) == b"tick"
+    assert time.monotonic() - began >= 0.19
+    assert (await r.events.wait("fault_fired"))["connection"] == 1
+    r.backend.heal()
+    await server.send(b"tock")
+    assert await client.read(4) == b"tock"
 
 
 def test_where_there_is_no_toxiproxy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +189,7 @@ def test_where_there_is_no_toxiproxy_it_says_so(monkeypatch: pytest.MonkeyPatch)
             await backend.start(("127.0.0.1", 1))
         await backend.stop()
 
-    patiently(main())
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_faults_become_toxics() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from toxiproxy import Toxiproxy  # type: ignore[import-untyped]
@@ -22,18 +20,17 @@ from toxiproxy.exceptions import (  # type: ignore[import-untyped]
 )
 from toxiproxy.utils import can_connect_to  # type: ignore[import-untyped]
 
-ROOT = Path(__file__).parent.parent
+from toxiproxy_witness import ENVIRONMENT
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Toxiproxy]:
     """The client, at a `squall proxy` of its own."""
-    paths = os.pathsep.join(str(ROOT / each) for each in ("harness", "proxy", "reference_adapter"))
     process = subprocess.Popen(
         [sys.executable, "-m", "squall", "proxy", "--api-port=0", "--toxiproxy-version=git"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=ENVIRONMENT,
     )
     assert process.stdout is not None
     listening = json.loads(process.stdout.readline())

@@ -15,14 +15,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from toxiproxy_witness import REAL_SERVER
+from toxiproxy_witness import ENVIRONMENT, REAL_SERVER
 
-ROOT = Path(__file__).parent.parent
 CALLS = int(os.environ.get("SQUALL_FUZZ", "1000"))
 
 NAMES = ("a", "b", "é", 'x"<y')
@@ -86,16 +84,13 @@ class Server:
 def both() -> Iterator[tuple[Server, Server]]:
     """A real Toxiproxy, and ours."""
     port, *free = free_ports(7)
-    paths = os.pathsep.join(str(ROOT / each) for each in ("harness", "proxy", "reference_adapter"))
     squall = [sys.executable, "-m", "squall", "proxy", "--api-port=0", "--toxiproxy-version=git"]
     real = subprocess.Popen(
         [str(REAL_SERVER), "-host=127.0.0.1", f"-port={port}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    ours = subprocess.Popen(
-        squall, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}, text=True
-    )
+    ours = subprocess.Popen(squall, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
     assert ours.stdout is not None
     listening = json.loads(ours.stdout.readline())
     servers = Server(port, free[:3]), Server(listening["port"], free[3:])

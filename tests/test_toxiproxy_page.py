@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from squall_proxy.toxiproxy.toxics import TOXICS
+from toxiproxy_witness import ENVIRONMENT, ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "toxiproxy.md").read_text(encoding="utf-8")
 EXAMPLES = [
     tuple(each.split("\n", 1))
@@ -45,11 +43,10 @@ def timeless(text: str) -> str:
 def test_the_examples_work_as_printed() -> None:
     if busy := taken():
         pytest.skip(f"ports in use: {busy}")
-    paths = os.pathsep.join(str(ROOT / each) for each in ("harness", "proxy", "reference_adapter"))
     with subprocess.Popen(
         [sys.executable, "-m", "squall", "proxy"],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=ENVIRONMENT,
     ) as server:
         try:
             assert server.stdout is not None

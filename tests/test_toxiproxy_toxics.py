@@ -55,8 +55,7 @@ def test_attributes_that_crash_toxiproxy_are_refused(given: dict[str, int]) -> N
 async def test_latency_delays_its_direction_alone_and_its_end_frees_what_it_held(
     b: Bench,
 ) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("latency", attributes={"latency": 100})
     await client.send(b"up")
     assert await server.read(2) == b"up"
@@ -73,8 +72,7 @@ async def test_latency_delays_its_direction_alone_and_its_end_frees_what_it_held
 
 @served
 async def test_bandwidth_limits_and_at_0_holds_everything_without_loss(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("bandwidth", stream="upstream", attributes={"rate": 100})
     sending = asyncio.ensure_future(client.send(bytes(20_000)))
     assert await took(server.read(20_000)) >= 0.15
@@ -88,8 +86,7 @@ async def test_bandwidth_limits_and_at_0_holds_everything_without_loss(b: Bench)
 
 @served
 async def test_slow_close_delays_the_end_and_half_a_close_is_carried(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("slow_close", stream="upstream", attributes={"delay": 100})
     client.finish()
     assert await took(server.rest()) >= 0.095
@@ -100,8 +97,7 @@ async def test_slow_close_delays_the_end_and_half_a_close_is_carried(b: Bench) -
 
 @served
 async def test_timeout_discards_and_ends_the_connection_after_silence(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("timeout", attributes={"timeout": 100})
     await server.send(b"lost")
     assert await took(client.rest()) >= 0.095
@@ -110,8 +106,7 @@ async def test_timeout_discards_and_ends_the_connection_after_silence(b: Bench) 
 
 @served
 async def test_the_removal_of_a_timeout_ends_the_connection_it_took_from(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("timeout", attributes={"timeout": 0})
     await server.send(b"lost")
     assert await client.hears_nothing()
@@ -122,8 +117,7 @@ async def test_the_removal_of_a_timeout_ends_the_connection_it_took_from(b: Benc
 
 @served
 async def test_a_change_of_a_timeout_ends_nothing(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("timeout", stream="upstream", attributes={"timeout": 0})
     change = {"attributes": {"timeout": 60_000}}
     assert (await b.call("PATCH", "/proxies/p/toxics/timeout_upstream", change)).status == 200
@@ -144,8 +138,7 @@ async def test_reset_peer_resets_idle_connections_and_those_to_come(b: Bench) ->
 
 @served
 async def test_the_removal_of_a_reset_that_is_to_come_waits_for_nothing(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("reset_peer", attributes={"timeout": 60_000})
     await server.send(b"held")
     began = time.monotonic()
@@ -156,8 +149,7 @@ async def test_the_removal_of_a_reset_that_is_to_come_waits_for_nothing(b: Bench
 
 @served
 async def test_slicer_cuts_and_loses_nothing(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     sizes = {"average_size": 64, "size_variation": 32, "delay": 10}
     await b.toxic("slicer", attributes=sizes)
     sent = bytes(range(256)) * 20
@@ -167,8 +159,7 @@ async def test_slicer_cuts_and_loses_nothing(b: Bench) -> None:
 
 @served
 async def test_limit_data_ends_the_connection_behind_the_last_byte(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("limit_data", attributes={"bytes": 5})
     await server.send(b"1234567")
     assert await client.rest() == (b"12345", "fin")
@@ -207,8 +198,7 @@ async def test_toxicity_is_drawn_once_a_connection(b: Bench) -> None:
 
 @served
 async def test_toxics_stay_in_the_order_in_which_they_were_added(b: Bench) -> None:
-    listen = await b.proxy()
-    client, server = await b.connect(listen)
+    client, server = await b.pair()
     await b.toxic("limit_data", attributes={"bytes": 4})
     await b.toxic("slow_close", attributes={"delay": 0})
     await b.call("PATCH", "/proxies/p/toxics/limit_data_downstream", {"attributes": {"bytes": 6}})

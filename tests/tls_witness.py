@@ -3,21 +3,13 @@ the kernel says that the connection ended."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-import random
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
-import pytest
-
-from proxy_witness import LOOPS, Events, Peer, World
-from squall_proxy import Authority, Proxy
-
-Test = Callable[["TlsWorld"], Coroutine[Any, Any, None]]
+from proxy_witness import Peer, Test, World, within
+from squall_proxy import Authority
 
 
 @functools.cache
@@ -33,10 +25,11 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-class TlsPeer:
-    """The client's end. After `shake_hands` it has the methods of a `Peer`."""
+class TlsPeer(Peer):
+    """The client's end. After `shake_hands` what it sends and reads is inside TLS."""
 
     def __init__(self, below: Peer, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(below.sock)
         self.below = below
         self.notified = False  # a close_notify has come
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -49,7 +42,7 @@ class TlsPeer:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush()
-                data = await asyncio.get_running_loop().sock_recv(self.below.sock, 1 << 16)
+                data = await super()._piece(1 << 16)
                 if not data:
                     raise ConnectionAbortedError("FIN in the handshake") from None
                 self._in.write(data)
@@ -64,38 +57,12 @@ class TlsPeer:
         self.tls.write(data)
         await self._flush()
 
-    async def read(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = await self._piece(size - len(data))
-            assert piece, f"ended after {data!r}"
-            data += piece
-        return data
-
-    async def rest(self) -> tuple[bytes, str]:
-        """All further bytes, and whether a FIN or a RST ended them."""
-        data = b""
-        while True:
-            try:
-                piece = await self._piece(1 << 16)
-            except ConnectionResetError:
-                return data, "rst"
-            if not piece:
-                return data, "fin"
-            data += piece
-
-    async def hears_nothing(self, seconds: float = 0.1) -> bool:
-        return await self.below.hears_nothing(seconds)
-
     def finish(self) -> None:
         """Send a close_notify and a FIN, and go on listening."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
         self.below.sock.send(self._out.read())
         self.below.finish()
-
-    def reset(self) -> None:
-        self.below.reset()
 
     async def _piece(self, size: int) -> bytes:
         """Decrypted bytes; none where a FIN has come."""
@@ -109,7 +76,7 @@ class TlsPeer:
             if piece:
                 return piece
             self.notified = self.notified or piece == b""
-            data = await asyncio.get_running_loop().sock_recv(self.below.sock, 1 << 16)
+            data = await super()._piece(1 << 16)
             if not data:
                 return b""
             self._in.write(data)
@@ -142,51 +109,6 @@ class TlsWorld(World):
         return "accepted"
 
 
-def on(*loops: str, tunnel: bool = False) -> Callable[[Test], Callable[..., None]]:
-    """Run the test on each of these loops (all, if none is named), in a world of its own."""
-
-    def decorate(test: Test) -> Callable[..., None]:
-        @pytest.mark.parametrize("loop", loops or tuple(LOOPS))
-        def run(loop: str) -> None:
-            errors: list[dict[str, Any]] = []
-
-            async def main() -> None:
-                asyncio.get_running_loop().set_exception_handler(lambda _, e: errors.append(e))
-                async with world(tunnel=tunnel) as made:
-                    await asyncio.wait_for(test(made), 3600 if loop == "virtual" else 30)
-
-            with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-                runner.run(main())
-            assert not errors
-
-        run.__name__ = run.__qualname__ = test.__name__
-        run.__module__ = test.__module__
-        return run
-
-    return decorate
-
-
-@contextlib.asynccontextmanager
-async def world(*, tunnel: bool = False) -> AsyncIterator[TlsWorld]:
-    """A running proxy with TLS before a raw server."""
-    server = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server.setblocking(False)
-    events = Events()
-    proxy = Proxy(
-        server.getsockname(),
-        observe=events.observe,
-        rng=random.Random(7),
-        tls=authority(),
-        tunnel=tunnel,
-    )
-    await proxy.start()
-    made = TlsWorld(proxy, events, server)
-    try:
-        yield made
-    finally:
-        for peer in made.peers:
-            peer.close()
-        await proxy.stop()
-        server.close()
-        for _ in range(3):
-            await asyncio.sleep(0)
+def on(*loops: str, tunnel: bool = False) -> Callable[[Test[TlsWorld]], Callable[..., None]]:
+    """Run the test on each of these loops (all, if none is named), with a proxy of its own."""
+    return within(lambda: TlsWorld.running(tls=authority(), tunnel=tunnel), *loops)

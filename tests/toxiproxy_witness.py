@@ -8,26 +8,30 @@ import json
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-import uvloop
-
-from proxy_witness import Peer
+from proxy_witness import Ends, Peer, raw_server, within
 from squall.serve import fault_order
 from squall_proxy.toxiproxy import ToxiproxyServer
 
-REAL_SERVER = Path(__file__).parent.parent / ".peers" / "bin" / "server"
+ROOT = Path(__file__).parent.parent
+REAL_SERVER = ROOT / ".peers" / "bin" / "server"
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        str(ROOT / each) for each in ("harness", "proxy", "reference_adapter")
+    ),
+}
+"""Of a process that is to find our packages where they stand."""
 
 FUZZED_CALLS = int(os.environ.get("SQUALL_FUZZ", "2000"))
 """So many in a full run: SQUALL_FUZZ=100000 pytest tests/test_toxiproxy_server.py -k fuzz"""
 
 PATIENCE = 60 + FUZZED_CALLS / 100
-
-Test = Callable[["Bench"], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,14 @@ class Caller:
             self._streams = None
 
 
-class Bench:
+class Bench(Ends):
     """A control port on a free port, and an upstream to lead proxies to."""
 
     def __init__(self, server: ToxiproxyServer, upstream: socket.socket) -> None:
+        super().__init__(upstream)
         self.server = server
-        self.upstream = upstream
         self.caller = Caller(server.address)
         self.call = self.caller.call
-        self.peers: list[Peer] = []
 
     async def proxy(self, name: str = "p", **settings: Any) -> str:
         """A proxy before the upstream; where it listens."""
@@ -117,57 +120,27 @@ class Bench:
     async def connect(self, listen: str) -> tuple[Peer, Peer]:
         """Both ends of a connection through a proxy."""
         host, _, port = listen.rpartition(":")
-        loop = asyncio.get_running_loop()
-        client = Peer(socket.socket())
-        self.peers.append(client)
-        await loop.sock_connect(client.sock, (host, int(port)))
-        sock, _ = await loop.sock_accept(self.upstream)
-        self.peers.append(Peer(sock))
-        return client, self.peers[-1]
+        return await self.connect_to((host, int(port)))
+
+    async def pair(self) -> tuple[Peer, Peer]:
+        """Both ends of a connection through a new proxy `p`."""
+        return await self.connect(await self.proxy())
 
 
 @contextlib.asynccontextmanager
 async def bench() -> AsyncIterator[Bench]:
     """A running control port."""
-    upstream = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    upstream.setblocking(False)
-    server = ToxiproxyServer(rng=random.Random(3), read_order=fault_order)
-    await server.start(port=0)
-    made = Bench(server, upstream)
-    try:
-        yield made
-    finally:
-        made.caller.close()
-        for peer in made.peers:
-            peer.close()
-        await asyncio.wait_for(server.stop(), 5)
-        upstream.close()
-        for _ in range(3):
-            await asyncio.sleep(0)
+    with raw_server() as upstream:
+        server = ToxiproxyServer(rng=random.Random(3), read_order=fault_order)
+        await server.start(port=0)
+        made = Bench(server, upstream)
+        try:
+            yield made
+        finally:
+            made.caller.close()
+            made.hang_up()
+            await asyncio.wait_for(server.stop(), 5)
 
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.SelectorEventLoop,
-    "uvloop": uvloop.new_event_loop,
-}
-
-
-def served(test: Test) -> Callable[..., None]:
-    """Run the test on both loops, with a control port of its own."""
-
-    @pytest.mark.parametrize("loop", LOOPS)
-    def run(loop: str) -> None:
-        errors: list[dict[str, Any]] = []
-
-        async def main() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, e: errors.append(e))
-            async with bench() as made:
-                await asyncio.wait_for(test(made), PATIENCE)
-
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(main())
-        assert not errors
-
-    run.__name__ = run.__qualname__ = test.__name__
-    run.__module__ = test.__module__
-    return run
+served = within(bench, "asyncio", "uvloop", patience=PATIENCE)
+"""Run the test on both loops, with a control port of its own."""

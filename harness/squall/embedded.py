@@ -11,6 +11,7 @@ All proxies of a run number their connections and their faults together.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from random import Random
 
 from squall.backend import HOST, Address, Line, Reach
@@ -34,7 +35,7 @@ class Embedded:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._trust = Trust() if line.tls or line.redirect == "http-proxy" else None
+        self._trust = Trust() if speaks_tls(line) else None
         self._proxies: dict[str, Proxy] = {}
         self._ids = itertools.count(1)
         self._net: Net = HOST_NET
@@ -79,13 +80,7 @@ class Embedded:
     @property
     def reach(self) -> Reach:
         """How the adapter gets here."""
-        ws = self._proxies["ws"].address
-        variables = dict(self._trust.variables) if self._trust else {}
-        if self._line.redirect == "http-proxy":
-            return Reach(*elsewhere(), {**variables, **proxy_variables(ws)})
-        rest = self._proxies["rest"].address
-        s = "s" if self._trust else ""
-        return Reach(f"ws{s}://{ws[0]}:{ws[1]}", f"http{s}://{rest[0]}:{rest[1]}", variables)
+        return way_to(self._line, self._proxies, self._trust)
 
     def lacks(self, fault: Fault, target: Target) -> str | None:
         """What belongs to a way of getting here that this run does not use, or needs rights."""
@@ -93,11 +88,7 @@ class Embedded:
             return probe().network or "it acts on packets: run it with --proxy namespace"
         if isinstance(fault, Vanish):
             return self._net.why_not_vanish
-        if isinstance(fault, TunnelRefused) and self._line.redirect != "http-proxy":
-            return "the adapter is not led by an HTTP proxy (redirect: http-proxy)"
-        if isinstance(fault, TlsFault) and self._trust is None:
-            return "the run does without TLS"
-        return None
+        return no_handshake_for(self._line, fault)
 
     def inject(self, fault: Fault, target: Target) -> Injection:
         """Put a fault in force on the line to the WebSocket endpoint."""
@@ -112,3 +103,28 @@ class Embedded:
         """The number of the connection that reaches the exchange from this address."""
         found = (proxy.connection_from(address) for proxy in self._proxies.values())
         return next((number for number in found if number is not None), None)
+
+
+def speaks_tls(line: Line) -> bool:
+    """Whether the adapter does; where an HTTP proxy leads it, it always does."""
+    return line.tls or line.redirect == "http-proxy"
+
+
+def way_to(line: Line, proxies: Mapping[str, Proxy], trust: Trust | None) -> Reach:
+    """How the adapter gets to the proxies "ws" and "rest", and whom it is to trust there."""
+    ws = proxies["ws"].address
+    variables = dict(trust.variables) if trust else {}
+    if line.redirect == "http-proxy":
+        return Reach(*elsewhere(), {**variables, **proxy_variables(ws)})
+    rest = proxies["rest"].address
+    s = "s" if line.tls else ""
+    return Reach(f"ws{s}://{ws[0]}:{ws[1]}", f"http{s}://{rest[0]}:{rest[1]}", variables)
+
+
+def no_handshake_for(line: Line, fault: Fault) -> str | None:
+    """Why this line has not the handshake that the fault is about; None where it has."""
+    if isinstance(fault, TunnelRefused) and line.redirect != "http-proxy":
+        return "the adapter is not led by an HTTP proxy (redirect: http-proxy)"
+    if isinstance(fault, TlsFault) and not speaks_tls(line):
+        return "the run does without TLS"
+    return None

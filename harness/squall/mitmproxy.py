@@ -20,8 +20,9 @@ from random import Random
 from typing import Any
 
 from squall.backend import HOST, Address, Line, Reach
+from squall.embedded import no_handshake_for, speaks_tls, way_to
 from squall.errors import NetworkError
-from squall.redirection import Trust, elsewhere, proxy_variables
+from squall.redirection import Trust
 from squall_proxy import (
     Cut,
     Fault,
@@ -132,14 +133,8 @@ class Mitm:
     @property
     def reach(self) -> Reach:
         """How the adapter gets here."""
-        ws = self._proxies["ws"].address
-        variables = dict(self._trust.variables)
-        if self._tunnel:
-            return Reach(*elsewhere(), {**variables, **proxy_variables(ws)})
-        rest = self._proxies["rest"].address
-        s = "s" if self._line.tls else ""
-        told = variables if self._line.tls else {}
-        return Reach(f"ws{s}://{ws[0]}:{ws[1]}", f"http{s}://{rest[0]}:{rest[1]}", told)
+        trust = self._trust if speaks_tls(self._line) else None
+        return way_to(self._line, self._proxies, trust)
 
     def lacks(self, fault: Fault, target: Target) -> str | None:
         """What belongs to a way of getting here that this run does not use, or needs rights."""
@@ -147,11 +142,7 @@ class Mitm:
             return "it acts on packets: run it with --proxy namespace"
         if isinstance(fault, Vanish):
             return HOST_NET.why_not_vanish
-        if isinstance(fault, TunnelRefused) and not self._tunnel:
-            return "the adapter is not led by an HTTP proxy (redirect: http-proxy)"
-        if isinstance(fault, TlsFault) and not (self._tunnel or self._line.tls):
-            return "the run does without TLS"
-        return None
+        return no_handshake_for(self._line, fault)
 
     # -- faults ------------------------------------------------------------------------------
 
@@ -159,9 +150,7 @@ class Mitm:
         """Put a fault in force where it belongs: before, in, or behind mitmproxy."""
         if isinstance(fault, TlsFault | TunnelRefused):
             rng = Random(self._line.rng.random())
-            injection = Injection(
-                next(self._ids), fault, target, self._observe, self._heal_handshakes, rng
-            )
+            injection = Injection(next(self._ids), fault, target, self._observe, self._remove, rng)
             self._handshakes[injection.id] = injection
             injection.start()
             return injection
@@ -178,9 +167,9 @@ class Mitm:
         for injection in tuple(self._handshakes.values()):
             injection.heal()
 
-    def _heal_handshakes(self, injection: Injection) -> None:
-        if self._handshakes.pop(injection.id, None) is not None:
-            injection.end()
+    def _remove(self, injection: Injection) -> None:
+        del self._handshakes[injection.id]
+        injection.end()
 
     def connection_from(self, address: Address) -> int | None:
         """The number of the connection that reaches the exchange from this address."""

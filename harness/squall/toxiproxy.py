@@ -219,14 +219,13 @@ class Toxiproxy:
     def heal(self) -> None:
         """Remove every toxic."""
         for injection, _ in tuple(self._injections.values()):
-            self._remove(injection)
+            injection.heal()
 
     def _remove(self, injection: Injection) -> None:
-        _, undo = self._injections.pop(injection.id, (injection, None))
-        if undo is not None:
-            for each in reversed(undo):
-                each()
-            injection.end()
+        _, undo = self._injections.pop(injection.id)
+        for each in reversed(undo):
+            each()
+        injection.end()
 
     # -- the two witnesses -------------------------------------------------------------------
 

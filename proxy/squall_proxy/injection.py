@@ -85,6 +85,7 @@ class Injection:
         self.fault = fault
         self.target = target
         self.active = False
+        self._healed = False
         self._observe = observe
         self._remove = remove
         self._bitten: set[int | None] = set()
@@ -123,7 +124,9 @@ class Injection:
 
     def heal(self) -> None:
         """Remove the fault; a second time does nothing."""
-        self._remove(self)
+        if not self._healed:
+            self._healed = True
+            self._remove(self)
 
     def start(self) -> None:
         """Say that it is in force."""

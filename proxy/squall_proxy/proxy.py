@@ -138,7 +138,7 @@ class Proxy:
         """Put a fault in force; it is when this returns. `number` is its id, else the next."""
         self.check(fault, target)
         id = next(self._ids) if number is None else number
-        injection = Injection(id, fault, target, self._observe, self.heal, self._rng)
+        injection = Injection(id, fault, target, self._observe, self._remove, self._rng)
         self._injections[injection.id] = injection
         hit = [each for each in self._matching(target) if injection.picks(each.number)]
         if isinstance(fault, MessageFault):
@@ -184,14 +184,13 @@ class Proxy:
             else:
                 connection.release(injection)
 
-    def heal(self, injection: Injection | None = None) -> None:
-        """Remove one fault, or all of them; what they held flows on, in order."""
-        if injection is None:
-            for each in tuple(self._injections.values()):
-                self.heal(each)
-            return
-        if self._injections.pop(injection.id, None) is None:
-            return
+    def heal(self) -> None:
+        """Remove every fault; what they held flows on, in order."""
+        for injection in tuple(self._injections.values()):
+            injection.heal()
+
+    def _remove(self, injection: Injection) -> None:
+        del self._injections[injection.id]
         self._rules.pop(injection.id, None)
         injection.end()
         for connection in tuple(self._connections.values()):

@@ -6,21 +6,16 @@ taken within a round, and the median of those ratios is what counts.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks import peers
+from benchmarks.command import compiled, options, say
+from benchmarks.machine import described, open_files
 from benchmarks.peers import Relay
 from benchmarks.report import Results, page, plot
 
@@ -62,7 +57,7 @@ class Bench:
         """What a load has to say, while it holds what it has opened."""
         command = [str(self._binary), mode, *(f"{each:g}" for each in arguments)]
         with peers.process(command, peers.LOAD_CORE) as running:
-            yield _said(running, command)
+            yield json.loads(peers.heard(running))
 
     def load(self, mode: str, *arguments: float) -> Mapping[str, float]:
         """What a load has measured."""
@@ -84,7 +79,7 @@ class Bench:
         for name in ("timers", "stages"):
             command = [sys.executable, "-m", f"benchmarks.{name}", str(self.upstream), str(IDLE)]
             with peers.process(command) as running:
-                for what, value in _said(running, command).items():
+                for what, value in json.loads(peers.heard(running)).items():
                     self._note(f"{name}_{what}", "Squall", value)
 
     def _note(self, what: str, name: str, value: float) -> None:
@@ -127,63 +122,26 @@ class Bench:
         yield "message_p99", paced["p99"]
 
 
-def _said(running: subprocess.Popen[str], command: Sequence[str]) -> Mapping[str, float]:
-    assert running.stdout is not None
-    line = running.stdout.readline()
-    if not line:
-        raise RuntimeError(f"{' '.join(command)} failed")
-    figures: Mapping[str, float] = json.loads(line)
-    return figures
-
-
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="a Markdown page; its plot goes beside it")
-    options = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    wanted = options("benchmarks", __doc__, rounds=5)
+    open_files()
     missing = peers.missing()
     for name, how in missing.items():
-        _say(f"{name} is skipped: not found. To have it: {how}")
-    with tempfile.TemporaryDirectory() as folder:
-        binary = Path(folder) / "load"
-        source = Path(__file__).with_name("load.c")
-        try:
-            subprocess.run(["cc", "-O2", "-o", str(binary), str(source)], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            _say(f"the load is written in C and needs a compiler: {error}")
-            return 3
+        say(f"{name} is skipped: not found. To have it: {how}")
+    with compiled("load.c") as binary:
         serve = [str(binary), "serve", "0", str(RATE)]
         with peers.process(serve, peers.LOAD_CORE) as server:
-            assert server.stdout is not None
-            bench = Bench(binary, int(server.stdout.readline()))
-            for number in range(options.rounds):
+            bench = Bench(binary, int(peers.heard(server)))
+            for number in range(wanted.rounds):
                 bench.round(missing)
-                _say(f"round {number + 1} of {options.rounds} is over")
-    machine = f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.release()}"
-    when = datetime.datetime.now(datetime.UTC).date().isoformat()
-    load = f"load average {os.getloadavg()[2]:.1f}"
-    where = f"{when}, {machine}, Python {platform.python_version()}, {load}"
-    text = page(bench.results, where, options.rounds, missing)
+                say(f"round {number + 1} of {wanted.rounds} is over")
+    text = page(bench.results, described(), wanted.rounds, missing)
     sys.stdout.write(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
-        options.out.with_suffix(".svg").write_text(plot(bench.results), encoding="utf-8")
+    if wanted.out:
+        wanted.out.write_text(text, encoding="utf-8")
+        wanted.out.with_suffix(".svg").write_text(plot(bench.results), encoding="utf-8")
     return 0
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

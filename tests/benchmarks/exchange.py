@@ -6,25 +6,23 @@ figure is the median of its rounds, a ratio is taken within a round.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import importlib.util
 import json
 import os
-import platform
 import re
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import peers
+from benchmarks.command import compiled, options, say
+from benchmarks.machine import described, open_files
+from benchmarks.report import Results, ratio, table
 from squall.exchange import dialect
 
 PROCESSES = 2
@@ -83,7 +81,7 @@ class Bench:
     """The load in C, and what was measured: figure, kind, one value a round."""
 
     binary: Path
-    results: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    results: Results = field(default_factory=dict)
 
     def note(self, what: str, kind: str, value: float) -> None:
         """Keep a figure."""
@@ -96,10 +94,7 @@ class Bench:
         """What the load has to say, while it holds what it has opened."""
         command = [str(self.binary), mode, *map(str, words)]
         with peers.process(command, core) as running:
-            assert running.stdout is not None
-            line = running.stdout.readline()
-            if not line:
-                raise RuntimeError(f"{' '.join(command[:4])} failed")
+            line = peers.heard(running)
             figures: Mapping[str, float] = json.loads(line)
             if figures["failed"] or figures.get("lost"):
                 raise RuntimeError(f"{mode}: not every client was served: {line}")
@@ -109,8 +104,7 @@ class Bench:
         """What a login costs a server that does nothing else, on a core of its own."""
         command = [sys.executable, "-m", "benchmarks.login_servers", kind]
         with peers.process(command) as server:
-            assert server.stdout is not None
-            relay = peers.Relay(int(server.stdout.readline()), server.pid)
+            relay = peers.Relay(int(peers.heard(server)), server.pid)
             before = relay.cpu_seconds()
             words = (relay.port, LOGINS, 50, 0, "/", '{"id": 1}', '{"id": 2}')
             with self.load("restore", *words, core=peers.LOAD_CORE) as got:
@@ -199,9 +193,8 @@ LOGIN = (
 )
 
 
-def page(bench: Bench, where: str, rounds: int, missing: Sequence[str]) -> str:
+def page(results: Results, where: str, rounds: int, missing: Sequence[str]) -> str:
     """The whole of docs/benchmarks-exchange.md."""
-    results = bench.results
     offered = FAN[0] * FAN[1] / float(TICK.removesuffix("s"))
     lines = [
         "# Benchmarks of the exchange",
@@ -224,12 +217,9 @@ def page(bench: Bench, where: str, rounds: int, missing: Sequence[str]) -> str:
             f"| {title} | {middle:,.0f} {unit} | {min(found):,.0f} to {max(found):,.0f}"
             f" | at least {goal:,} | {'reached' if middle >= goal else '**missed**'} |"
         )
-    ratios = [
-        thin / faithful
-        for thin, faithful in zip(
-            results["restore_us"]["thin"], results["restore_us"]["websockets"], strict=True
-        )
-    ]
+    ratios = ratio(results, "restore_us", "thin", "websockets")
+    assert ratios is not None
+    median, least, most = ratios
     lines += [
         "",
         "## Restores and connections",
@@ -238,10 +228,10 @@ def page(bench: Bench, where: str, rounds: int, missing: Sequence[str]) -> str:
         " exchange answers each request after 15 ms, as it does by default. *thin* is"
         " `--wire thin`.",
         "",
-        *_table(results, MEASURES, WIRES),
+        *table(results, MEASURES),
         "",
-        f"The exchange's CPU a restore with thin frames is {statistics.median(ratios):.2f} times"
-        f" that with `websockets` ({min(ratios):.2f} to {max(ratios):.2f}).",
+        f"The exchange's CPU a restore with thin frames is {median:.2f} times"
+        f" that with `websockets` ({least:.2f} to {most:.2f}).",
         "",
         "What limits it is CPU:"
         f" {_middle(results, 'restore_us', 'thin'):.0f} µs of the exchange and"
@@ -256,7 +246,7 @@ def page(bench: Bench, where: str, rounds: int, missing: Sequence[str]) -> str:
         " goes out in one write. Without it each message is a system call, and that is the limit."
         " An exchange that cannot keep up leaves messages out rather than fall behind.",
         "",
-        *_table(results, FANS, ("batched", "each by itself")),
+        *table(results, FANS),
         "",
         "## Servers",
         "",
@@ -264,56 +254,28 @@ def page(bench: Bench, where: str, rounds: int, missing: Sequence[str]) -> str:
         f" {LOGINS:,} logins, 50 at a time, each on a connection of its own. *own frames* is about"
         " what `--wire thin` does.",
         "",
-        *_table(results, LOGIN, [kind for kind in SERVERS if kind in results["login_us"]]),
+        *table(results, LOGIN),
     ]
     if missing:
         lines += ["", *(f"- {name} was skipped: `pip install {name}`" for name in missing)]
     return "\n".join(lines) + "\n"
 
 
-def _middle(results: Mapping[str, Mapping[str, Sequence[float]]], what: str, kind: str) -> float:
+def _middle(results: Results, what: str, kind: str) -> float:
     return statistics.median(results[what][kind])
-
-
-def _table(
-    results: Mapping[str, Mapping[str, Sequence[float]]],
-    measures: Sequence[tuple[str, str]],
-    kinds: Sequence[str],
-) -> list[str]:
-    lines = [f"| | {' | '.join(kinds)} |", f"|---|{'--:|' * len(kinds)}"]
-    for name, title in measures:
-        figures = [_figure(_middle(results, name, kind)) for kind in kinds]
-        lines.append(f"| {title} | {' | '.join(figures)} |")
-    return lines
-
-
-def _figure(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="benchmarks.exchange", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="a Markdown page")
-    options = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    wanted = options("benchmarks.exchange", __doc__, rounds=3)
+    most = open_files()
     if sys.platform != "linux" or most < HELD + 1000:
-        _say(f"this needs Linux, and {HELD + 1000} file descriptors: `ulimit -n` allows {most}")
+        say(f"this needs Linux, and {HELD + 1000} file descriptors: `ulimit -n` allows {most}")
         return 3
     missing = [name for name in ("picows", "aiohttp") if not importlib.util.find_spec(name)]
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder) / "load")
-        source = Path(__file__).with_name("exchange_load.c")
-        try:
-            subprocess.run(["cc", "-O2", "-o", str(bench.binary), str(source)], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            _say(f"the load is written in C and needs a compiler: {error}")
-            return 3
-        for number in range(options.rounds):
+    with compiled("exchange_load.c") as binary:
+        bench = Bench(binary)
+        for number in range(wanted.rounds):
             for kind in SERVERS:
                 if kind not in missing:
                     bench.logins(kind)
@@ -322,28 +284,12 @@ def main() -> int:
                 bench.holds(wire)
             bench.fans("batched", BATCH)
             bench.fans("each by itself", "0s")
-            _say(f"round {number + 1} of {options.rounds} is over")
-    machine = f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.release()}"
-    when = datetime.datetime.now(datetime.UTC).date().isoformat()
-    load = f"load average {os.getloadavg()[2]:.1f}"
-    where = f"{when}, {machine}, Python {platform.python_version()}, {load}"
-    text = page(bench, where, options.rounds, missing)
+            say(f"round {number + 1} of {wanted.rounds} is over")
+    text = page(bench.results, described(), wanted.rounds, missing)
     sys.stdout.write(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    if wanted.out:
+        wanted.out.write_text(text, encoding="utf-8")
     return 0
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

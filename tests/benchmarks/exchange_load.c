@@ -10,21 +10,9 @@
  *
  * Frames of the client are masked with the key 0, which RFC 6455 leaves to the client.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "load.h"
 
-enum { MOST = 1 << 16, REQUESTS = 8, PIECE = 1 << 18, HEAD = 4096 };
+enum { REQUESTS = 8, PIECE = 1 << 18 };
 
 struct client {
     int64_t began;
@@ -38,30 +26,12 @@ struct client {
 };
 
 static struct client *clients[MOST];
-static int poller, port, requests;
+static int port, requests;
 static char upgrade[1024], *frames[REQUESTS];
 static size_t sizes[REQUESTS];
 static int holding, under_way, whole, failed;
 static uint64_t messages, bytes;
 static double *took;
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static double cpu_seconds(void) {
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    return use.ru_utime.tv_sec + use.ru_stime.tv_sec +
-           (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-}
 
 static void prepare(int number, const char *text) {
     size_t size = strlen(text), at = 0;
@@ -83,17 +53,12 @@ static void prepare(int number, const char *text) {
     sizes[number] = at + 4 + size;
 }
 
-static void dial(void) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (fd < 0 || fd >= MOST) die("socket");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+static void begin(void) {
+    int64_t began = now_ns();
+    int fd = dial(port, 0);
     clients[fd] = calloc(1, sizeof **clients);
-    clients[fd]->began = now_ns();
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) die("connect");
-    struct epoll_event event = {.events = EPOLLOUT, .data.fd = fd};
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
+    clients[fd]->began = began;
+    watch(fd, EPOLLOUT);
     under_way++;
 }
 
@@ -210,8 +175,7 @@ static void turn(int timeout_ms) {
                 lose(fd);
                 continue;
             }
-            struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-            epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event);
+            rewatch(fd, EPOLLIN);
             clients[fd]->step = 1;
             put(fd, upgrade, strlen(upgrade));
         } else {
@@ -248,7 +212,7 @@ int main(int argc, char **argv) {
     int dialled = 0;
     while (whole + failed < count && now_ns() < deadline) {
         while (dialled < count && under_way < window) {
-            dial();
+            begin();
             dialled++;
         }
         turn(100);

@@ -11,70 +11,14 @@
  *
  * Every mode prints one JSON object. What the server does is chosen by the client's first byte.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
+#include "load.h"
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { MESSAGE = 200, MOST = 1 << 16, BIG = 1 << 18, SAMPLES = 1 << 22 };
+enum { MESSAGE = 200, BIG = 1 << 18, SAMPLES = 1 << 22 };
 
 static char big[BIG];
-static int poller;
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static double cpu_seconds(void) {
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    return use.ru_utime.tv_sec + use.ru_stime.tv_sec +
-           (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-}
-
-static void watch(int fd, uint32_t events) {
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
-}
-
-static void rewatch(int fd, uint32_t events) {
-    struct epoll_event event = {.events = events, .data.fd = fd};
-    epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event);
-}
-
-static void no_delay(int fd) {
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
-static int dial(int port, int blocking) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | (blocking ? 0 : SOCK_NONBLOCK), 0);
-    if (fd < 0) die("socket");
-    no_delay(fd);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) die("connect");
-    return fd;
-}
 
 static void send_all(int fd, const void *data, size_t size) {
     const char *at = data;
@@ -248,13 +192,17 @@ static void serve(int port, int rate) {
 
 /* -- clients --------------------------------------------------------------------------------- */
 
-static void bulk(int port, double seconds, int conns) {
+static void ask_for(const char *stream, int port, int conns) {
     for (int i = 0; i < conns; i++) {
         int fd = dial(port, 1);
-        send_all(fd, "B", 1);
+        send_all(fd, stream, 1);
         fcntl(fd, F_SETFL, O_NONBLOCK);
         watch(fd, EPOLLIN);
     }
+}
+
+static void bulk(int port, double seconds, int conns) {
+    ask_for("B", port, conns);
     double total = 0;
     int64_t begun = now_ns(), end = begun + (int64_t)(seconds * 1e9), at;
     while ((at = now_ns()) < end) {
@@ -283,12 +231,7 @@ static void pingpong(int port, double seconds) {
 
 static void fan(int port, double seconds, int conns) {
     static struct { char data[MESSAGE]; int have; uint64_t next; } partial[MOST];
-    for (int i = 0; i < conns; i++) {
-        int fd = dial(port, 1);
-        send_all(fd, "F", 1);
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        watch(fd, EPOLLIN);
-    }
+    ask_for("F", port, conns);
     double total = 0;
     int64_t begun = now_ns(), end = begun + (int64_t)(seconds * 1e9), at;
     while ((at = now_ns()) < end) {

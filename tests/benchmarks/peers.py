@@ -76,6 +76,15 @@ def process(
             running.kill()
 
 
+def heard(running: subprocess.Popen[str]) -> str:
+    """What a process says first. Raises RuntimeError where it ends without a word."""
+    assert running.stdout is not None
+    line = running.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{running.args!s:.200} failed")
+    return line
+
+
 @contextlib.contextmanager
 def direct(upstream: int) -> Iterator[Relay]:
     """No relay at all."""
@@ -89,8 +98,7 @@ def squall(variant: str) -> Callable[[int], contextlib.AbstractContextManager[Re
     def start(upstream: int) -> Iterator[Relay]:
         command = [sys.executable, "-m", "benchmarks.relay", str(upstream), variant]
         with process(command) as running:
-            assert running.stdout is not None
-            yield Relay(int(running.stdout.readline()), running.pid)
+            yield Relay(int(heard(running)), running.pid)
 
     return start
 

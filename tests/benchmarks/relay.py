@@ -10,30 +10,35 @@ import asyncio
 import gc
 import os
 import random
-import resource
 import sys
 
 import uvloop
 
-from squall_proxy import FAULTS, Cut, Latency, Proxy, SlowClose, Throttle
+from benchmarks.machine import open_files
+from squall_proxy import Cut, DropMessage, Latency, Proxy, SlowClose, Throttle
+
+STAGES = (Throttle(1e12), SlowClose(1), Cut(bytes=1 << 60), Latency(0.001))
 
 
-async def main(upstream: int, variant: str) -> None:
-    """Relay until killed."""
-    websocket = variant in ("websocket", "rule")
-    proxy = Proxy(
+def unobserved(upstream: int, *, websocket: bool = False) -> Proxy:
+    """A proxy before this port that tells nobody what it sees."""
+    return Proxy(
         ("127.0.0.1", upstream),
         observe=lambda *_, **__: None,
         rng=random.Random(1),
         websocket=websocket,
     )
+
+
+async def main(upstream: int, variant: str) -> None:
+    """Relay until killed."""
+    proxy = unobserved(upstream, websocket=variant in ("websocket", "rule"))
     await proxy.start()
     if variant == "stages":
-        for fault in (Throttle(1e12), SlowClose(1), Cut(bytes=1 << 60), Latency(0.001)):
+        for fault in STAGES:
             proxy.inject(fault)
     if variant == "rule":
-        where = {"params.channel": "book.*"}
-        proxy.inject(FAULTS["drop_message"](where=where))  # type: ignore[call-arg]
+        proxy.inject(DropMessage(where={"params.channel": "book.*"}))
     gc.collect()
     gc.freeze()
     os.write(1, f"{proxy.address[1]}\n".encode())
@@ -41,7 +46,5 @@ async def main(upstream: int, variant: str) -> None:
 
 
 if __name__ == "__main__":
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "plain"))
+    open_files()
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "plain"))

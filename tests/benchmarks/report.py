@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 Results = dict[str, dict[str, list[float]]]
@@ -109,11 +109,12 @@ def page(results: Results, where: str, rounds: int, missing: Mapping[str, str]) 
                 f"| {title} | {_figure(middle)} {unit} | {_figure(min(found))} to"
                 f" {_figure(max(found))} | at most {most_allowed} {unit} | {verdict} |"
             )
-    for heading, names in (
-        ("Relays of bytes", [each.name for each in MEASURES[:-3]]),
-        ("Relays of WebSocket messages", [each.name for each in MEASURES[-3:]]),
+    for heading, measures in (
+        ("Relays of bytes", MEASURES[:-3]),
+        ("Relays of WebSocket messages", MEASURES[-3:]),
     ):
-        lines += ["", f"## {heading}", "", *_table(results, names)]
+        rows = [(each.name, f"{each.title}, {each.unit}") for each in measures]
+        lines += ["", f"## {heading}", "", *table(results, rows)]
     lines += [
         "",
         "## Is the load the bottleneck?",
@@ -122,8 +123,8 @@ def page(results: Results, where: str, rounds: int, missing: Mapping[str, str]) 
         " server; the relay has the other core. Without a relay it reaches the figures of the"
         " column *direct*. Its own share of a core while it drives a relay:",
         "",
-        *_table(results, ["bulk_load_cpu", "pingpong_load_cpu", "fan_load_cpu",
-                          "connect_load_cpu"]),
+        *table(results, [(f"{name}_load_cpu", name) for name in
+                         ("bulk", "pingpong", "fan", "connect")]),
         "",
         "Ticker streams: 100 connections, 20,000 messages of 200 bytes a second together; a lost or"
         " reordered one ends the run. Connections: 50 at a time. *4 stages* are a throttle, a slow"
@@ -139,15 +140,15 @@ def page(results: Results, where: str, rounds: int, missing: Mapping[str, str]) 
     return "\n".join(lines) + "\n"
 
 
-def _table(results: Results, names: list[str]) -> list[str]:
-    kinds = list(dict.fromkeys(kind for name in names for kind in results.get(name, {})))
-    titles = {each.name: f"{each.title}, {each.unit}" for each in MEASURES}
+def table(results: Results, rows: Iterable[tuple[str, str]]) -> list[str]:
+    """A row of medians for each figure, under its title; a column for each kind that has some."""
+    rows = list(rows)
+    kinds = list(dict.fromkeys(kind for name, _ in rows for kind in results.get(name, {})))
     lines = [f"| | {' | '.join(kinds)} |", f"|---|{'--:|' * len(kinds)}"]
-    for name in names:
+    for name, title in rows:
         by_kind = results.get(name, {})
         cells = [_figure(statistics.median(by_kind[kind])) if kind in by_kind else "" for kind in
                  kinds]  # fmt: skip
-        title = titles.get(name, name.removesuffix("_load_cpu"))
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
 

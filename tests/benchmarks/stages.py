@@ -9,26 +9,18 @@ import asyncio
 import gc
 import json
 import os
-import random
-import resource
 import sys
 import time
 
 import uvloop
 
-from squall_proxy import Cut, Latency, Proxy, SlowClose, Throttle
-
-STAGES = (Throttle(1e12), SlowClose(1), Cut(bytes=1 << 60), Latency(0.001))
+from benchmarks.machine import open_files
+from benchmarks.relay import STAGES, unobserved
 
 
 async def main(upstream: int, count: int) -> None:
     """Open the connections, then install four stages and remove them again."""
-    proxy = Proxy(
-        ("127.0.0.1", upstream),
-        observe=lambda *_, **__: None,
-        rng=random.Random(1),
-        websocket=False,
-    )
+    proxy = unobserved(upstream)
     await proxy.start()
     loop = asyncio.get_running_loop()
     transports = []
@@ -62,7 +54,5 @@ async def main(upstream: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    open_files()
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.line import AnyPeer, Stage
-from proxy_witness import SWITCH, UPGRADE, Peer, frame, masked
+from frames_witness import built as frame
+from frames_witness import masked
+from proxy_witness import SWITCH, UPGRADE, Peer
 from squall_proxy import FAULTS, Fault
 
 Seen = Mapping[str, str]

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 
 from squall_proxy.faults.base import (
     WAYS,
-    Fault,
     How,
     Seconds,
     Way,
@@ -234,7 +233,7 @@ def _back(way: Way) -> Way:
     return "server_to_client" if way == "client_to_server" else "client_to_server"
 
 
-MESSAGE_FAULTS: tuple[type[Fault], ...] = (
+MESSAGE_FAULTS: tuple[type[MessageFault], ...] = (
     DropMessage,
     DelayMessage,
     HoldMessage,

@@ -156,7 +156,7 @@ class KernelNet:
         if self._control is None:
             raise RuntimeError("a fault needs a network that has been started")
         # What chance there is, is the kernel's.
-        injection = Injection(next(self._ids), fault, ALL, self._observe, self.heal, Random(0))
+        injection = Injection(next(self._ids), fault, ALL, self._observe, self._remove, Random(0))
         self._injections[injection.id] = injection
         try:
             self._apply()
@@ -176,14 +176,13 @@ class KernelNet:
             injection.heal()
         return injection
 
-    def heal(self, injection: Injection | None = None) -> None:
-        """Remove one fault, or all of them; packets that were lost are TCP's to send again."""
-        if injection is None:
-            for each in tuple(self._injections.values()):
-                self.heal(each)
-            return
-        if self._injections.pop(injection.id, None) is None:
-            return
+    def heal(self) -> None:
+        """Remove every fault; packets that were lost are TCP's to send again."""
+        for injection in tuple(self._injections.values()):
+            injection.heal()
+
+    def _remove(self, injection: Injection) -> None:
+        del self._injections[injection.id]
         if self._control is not None:
             self._read_log()  # what it did before its end is still told as its doing
             self._look()
