@@ -1,4 +1,4 @@
-"""The report in a real browser: headless Chromium, told what to do over the DevTools protocol.
+"""The reports in a real browser: headless Chromium, told what to do over the DevTools protocol.
 
 https://chromedevtools.github.io/devtools-protocol/ lists the commands.
 """
@@ -20,10 +20,12 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from certify_examples import case, cell, failing, judged, matrix, recovered, scenario, storm
+from load_examples import result
 from squall.certify.cell_page import Evidence, cell_page
 from squall.certify.matrix import Cell, Column
 from squall.certify.site import write_site
 from squall.history import History
+from squall.load import report as storm_report
 from squall.manifest import KnownFailure
 from squall.scenario import Covers
 from squall.verdict import Outcome
@@ -206,6 +208,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
             history = storm(300) if name == "herd" else recovered()
             write_page(root, cells[-1], history)
     write_site(matrix(*cells), root)
+    (root / STORM).write_text(storm_report.page(result()), encoding="utf-8")
     return root.as_uri()
 
 
@@ -222,11 +225,12 @@ def write_page(root: Path, cell: Cell, history: History) -> None:
 
 
 PAGES = ("index.html", "adapter-0/half-open/index.html", "adapter-1/herd/index.html")
+STORM = "storm.html"  # of `squall load`
 
 # -- reading -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, STORM])
 @pytest.mark.parametrize("width", [PHONE, DESK])
 def test_a_page_is_never_wider_than_the_screen(
     tab: Tab, report: str, page: str, width: int
@@ -235,6 +239,34 @@ def test_a_page_is_never_wider_than_the_screen(
     tab.open(f"{report}/{page}")
     assert tab.ask("document.documentElement.scrollWidth") <= width
     assert tab.ask("document.querySelector('h1').getBoundingClientRect().right") <= width
+
+
+CUT_OFF = """[...document.querySelectorAll('svg text')].filter((text) => {
+  const [box, room] = [text, text.ownerSVGElement].map((e) => e.getBoundingClientRect());
+  return box.left < room.left - 1 || box.right > room.right + 1
+    || box.top < room.top - 1 || box.bottom > room.bottom + 1;
+}).map((text) => text.textContent)"""
+
+
+@pytest.mark.parametrize("page", [*PAGES[1:], STORM])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_no_word_in_a_drawing_is_cut_off(tab: Tab, report: str, page: str, width: int) -> None:
+    tab.size(width)
+    tab.open(f"{report}/{page}")
+    assert tab.ask("document.querySelectorAll('svg text').length") > 0
+    assert tab.ask(CUT_OFF) == []
+
+
+@pytest.mark.parametrize(("page", "table"), [("index.html", ".adapters"), (STORM, ".judged")])
+def test_on_a_phone_who_did_how_is_read_without_scrolling(
+    tab: Tab, report: str, page: str, table: str
+) -> None:
+    tab.size(PHONE)
+    tab.open(f"{report}/{page}")
+    assert tab.ask(f"document.querySelector('{table}').getBoundingClientRect().right") <= PHONE
+    # Words are not broken to fit: each name has a line of its own, beside its chip or above it.
+    lines = f"[...document.querySelectorAll('{table} tbody th')].map((th) => th.clientHeight)"
+    assert max(tab.ask(lines)) < 40
 
 
 # The contrast of every text with what is behind it: https://www.w3.org/TR/WCAG21/#contrast-minimum
@@ -259,7 +291,7 @@ CONTRAST = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, STORM])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_word_can_be_read_in_light_and_in_dark(
     tab: Tab, report: str, page: str, scheme: str
@@ -284,7 +316,7 @@ def test_header_and_first_column_stay_in_sight(tab: Tab, report: str) -> None:
     assert all(abs(distance) < 2 for distance in tab.ask(where))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, STORM])
 def test_a_page_is_printed_on_white_paper_whatever_the_screen_looks_like(
     tab: Tab, report: str, page: str
 ) -> None:
@@ -293,7 +325,8 @@ def test_a_page_is_printed_on_white_paper_whatever_the_screen_looks_like(
     tab.do("Emulation.setEmulatedMedia", media="print", features=DARK)
     assert tab.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.ask(CONTRAST) == []
-    assert tab.ask("getComputedStyle(document.querySelector('.up')).display") == "none"
+    up = "[...document.querySelectorAll('.up')].map((e) => getComputedStyle(e).display)"
+    assert tab.ask(up) == ([] if page == STORM else ["none"])
     paper = {"printBackground": True, "preferCSSPageSize": True}
     assert base64.b64decode(tab.do("Page.printToPDF", **paper)["data"]).startswith(b"%PDF")
 

@@ -33,6 +33,8 @@ FORBIDDEN = {
     "checks": {"*", "!errors", "!history", "!service", "!verdict"},
     "exchange": {"*", "!errors"},
     "driver": {"*", "!errors"},
+    "pages": {"*"},
+    "prometheus": {"*"},
     "witness": {"*"},
     "virtual_clock": {"*"},
     "run": {"suite", "cli", "pytest_plugin", "report", "results", "junit"},

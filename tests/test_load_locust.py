@@ -54,6 +54,7 @@ def test_a_fleet_that_is_cut_off_is_whole_again_and_nobody_has_failed(
     assert not tally.reasons
     assert fleet.at >= 6.0
     assert len(fleet.workers) == max(1, len(workers))
+    assert sum(each["users"] for each in fleet.workers.values()) == 20
     # The proxy kept the instant, to the tenth in which users noticed, or later ones.
     assert [(phase.do, phase.at) for phase in fleet.phases] == [("fin", 1.25)]
     assert min(tenth for tenth in tally.counts["lost"] if tenth >= 0) >= 12

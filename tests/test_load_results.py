@@ -13,10 +13,11 @@ import pytest
 from load_examples import fleet, fleet_json, lived, phases, result, storm
 from squall.load import report
 from squall.load.histogram import Histogram
-from squall.load.plots import MOST_POINTS, moments, over_time, spread, thinned
+from squall.load.plots import MOST_POINTS, over_time, spread, thinned
 from squall.load.results import Fleet, Judged, Result
 from squall.load.tally import Tally
 from squall.load.witness import Served
+from squall.pages.drawing import round_numbers
 from squall.verdict import Outcome
 
 
@@ -211,7 +212,7 @@ def test_every_measurement_is_in_a_bar(values: list[float]) -> None:
 
 @pytest.mark.parametrize(("since", "until"), [(0, 20), (-2.9, 25), (-61, 3600), (0, 0.2)])
 def test_an_axis_has_round_moments_within_it(since: float, until: float) -> None:
-    found = moments(since, until)
+    found = round_numbers(since, until)
     assert 2 <= len(found) <= 11
     assert since - 1e-9 <= found[0]
     assert found[-1] <= until + 1e-9

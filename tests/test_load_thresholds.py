@@ -15,6 +15,7 @@ from squall.load.thresholds import (
     duration,
     failure_rate,
     herd_factor,
+    metric_named,
     percentage,
 )
 from squall.verdict import Outcome
@@ -272,3 +273,10 @@ def test_what_is_not_all_is_not_shown_as_all(part: float, said: str) -> None:
 )
 def test_durations_have_three_digits(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0"), (2.5, "2.5"), (14, "14"), (999.4, "999"), (1592.25, "1,592")]
+)
+def test_a_plain_number_is_never_in_powers_of_ten(value: float, said: str) -> None:
+    assert metric_named("messages_per_s").say(value) == said

@@ -12,17 +12,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from squall import __version__
-from squall.backends import BACKENDS, EMBEDDED
 from squall.certify import command as certify
 from squall.load import command as load
-from squall.plan import DEFAULT_PROFILE, REFERENCE
+from squall.options import (
+    Options,
+    add_conditions,
+    add_profile,
+    add_quiet,
+    add_scenarios,
+    count,
+    port,
+)
+from squall.plan import REFERENCE
 from squall_proxy.toxiproxy import LIKE_VERSION
 
 WRONG_USE = 3
 
 RUNS = Path("squall-runs")
-
-Options = argparse.Namespace
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,29 +80,9 @@ def parser() -> Parser:
 
 def _run_words(run: argparse.ArgumentParser) -> None:
     run.usage = "squall run [SCENARIO ...] [options] [--adapter MANIFEST | -- COMMAND ...]"
-    _scenarios(run)
+    add_scenarios(run, "scenarios", nargs="*")
     _adapter(run)
-    run.add_argument(
-        "--jobs", type=_count, metavar="N", help="runs side by side (default: 16 a core, up to 32)"
-    )
-    run.add_argument("--repeat", type=_count, default=1, metavar="N", help="run each N times")
-    run.add_argument(
-        "--seed", type=int, metavar="N", help="seed of all chance (default: the scenario's, or 0)"
-    )
-    _profile(run)
-    run.add_argument(
-        "--clock",
-        choices=("real", "virtual"),
-        default="real",
-        help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
-    )
-    run.add_argument(
-        "--proxy",
-        choices=tuple(BACKENDS),
-        default=EMBEDDED,
-        help="what does harm to the line (default: embedded, the proxy inside this process)",
-    )
-    run.add_argument("--tls", action="store_true", help="every run over wss:// and https://")
+    add_conditions(run)
     run.add_argument(
         "--out",
         type=Path,
@@ -104,15 +90,7 @@ def _run_words(run: argparse.ArgumentParser) -> None:
         help=f"where the report goes (default: {RUNS}/<date>-<time>)",
     )
     run.add_argument("--fail-fast", action="store_true", help="begin no more after a failure")
-    _quiet(run)
-
-
-def _certify_words(parser: argparse.ArgumentParser) -> None:
-    certify.words(parser, _count)
-
-
-def _load_words(parser: argparse.ArgumentParser) -> None:
-    load.words(parser, _count, _port)
+    add_quiet(run)
 
 
 def _doctor_words(doctor: argparse.ArgumentParser) -> None:
@@ -127,17 +105,17 @@ def _check_words(check: argparse.ArgumentParser) -> None:
         metavar="HISTORY",
         help="a history.jsonl, the folder of a run, or the folder of a whole report",
     )
-    _quiet(check)
+    add_quiet(check)
 
 
 def _list_words(listing: argparse.ArgumentParser) -> None:
-    _scenarios(listing)
+    add_scenarios(listing, "scenarios", nargs="*")
     listing.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _show_words(show: argparse.ArgumentParser) -> None:
     show.add_argument("scenario", metavar="SCENARIO", help="name or file")
-    _profile(show)
+    add_profile(show)
 
 
 def _validate_words(validate: argparse.ArgumentParser) -> None:
@@ -157,27 +135,20 @@ def _adapter(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _scenarios(parser: argparse.ArgumentParser) -> None:
+def _api(parser: argparse.ArgumentParser, what: str, serves: str) -> None:
     parser.add_argument(
-        "scenarios",
-        nargs="*",
-        metavar="SCENARIO",
-        help="names from the catalogue, files or folders (default: all that Squall ships)",
+        "--api-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help=f"where {what} listens (default: 127.0.0.1)",
     )
-    parser.add_argument(
-        "--covers",
-        "--tag",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only those that cover this: 'B-*', guide-2, block_traffic; may be repeated",
-    )
+    parser.add_argument("--api-port", type=port, metavar="N", help=f"serve {serves}")
 
 
 def _exchange_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dialect", default="deribit", help="the venue (default: deribit)")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument("--port", type=_port, default=0, help="default: any free one")
+    parser.add_argument("--port", type=port, default=0, help="default: any free one")
     parser.add_argument(
         "--set",
         action="append",
@@ -193,7 +164,7 @@ def _exchange_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="so many processes on one port, for load (default: 1; more need Linux)",
@@ -204,18 +175,7 @@ def _exchange_words(parser: argparse.ArgumentParser) -> None:
         help="who speaks WebSocket: the library, or Squall's own frames, which cost less"
         " (default: thin with several processes)",
     )
-    parser.add_argument(
-        "--api-host",
-        default="127.0.0.1",
-        metavar="HOST",
-        help="where the control port listens (default: 127.0.0.1)",
-    )
-    parser.add_argument(
-        "--api-port",
-        type=_port,
-        metavar="N",
-        help="serve faults, health and metrics there (default: not at all)",
-    )
+    _api(parser, "the control port", "faults, health and metrics there (default: not at all)")
 
 
 def _proxy_words(parser: argparse.ArgumentParser) -> None:
@@ -238,17 +198,10 @@ def _proxy_words(parser: argparse.ArgumentParser) -> None:
         metavar="CA_FILE",
         help="speak TLS to clients; the certificate that they must trust is written there",
     )
-    parser.add_argument(
-        "--api-host",
-        default="127.0.0.1",
-        metavar="HOST",
-        help="where the API listens (default: 127.0.0.1)",
-    )
-    parser.add_argument(
-        "--api-port",
-        type=_port,
-        metavar="N",
-        help="serve Toxiproxy's API there (default: 8474 without --upstream, else none)",
+    _api(
+        parser,
+        "the API",
+        "Toxiproxy's API there (default: 8474 without --upstream, else none)",
     )
     parser.add_argument(
         "--toxiproxy-version",
@@ -257,33 +210,6 @@ def _proxy_words(parser: argparse.ArgumentParser) -> None:
         help=f"the version that the API names (default: {LIKE_VERSION})",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all chance")
-
-
-def _profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--profile",
-        default=DEFAULT_PROFILE,
-        metavar="NAME",
-        help="thresholds: default, strict, lenient, or a file",
-    )
-
-
-def _quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--quiet", "-q", action="store_true", help="only what did not pass, and the closing line"
-    )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
-    return int(text)
 
 
 _EXIT_CODES = """\
@@ -338,8 +264,8 @@ _PROXY_EXAMPLES = """\
 
 _COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
     "run": ("run scenarios against an adapter", _run_words, _RUN_EXAMPLES),
-    "certify": (certify.ABOUT, _certify_words, certify.EXAMPLES),
-    "load": (load.ABOUT, _load_words, load.EXAMPLES),
+    "certify": (certify.ABOUT, certify.words, certify.EXAMPLES),
+    "load": (load.ABOUT, load.words, load.EXAMPLES),
     "doctor": ("say what an adapter can do and what is missing", _doctor_words, _DOCTOR_EXAMPLES),
     "check": ("judge saved histories again", _check_words, _CHECK_EXAMPLES),
     "list": ("list scenarios", _list_words, _LIST_EXAMPLES),

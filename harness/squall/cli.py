@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from squall import catalogue, serve
-from squall.arguments import RUNS, WRONG_USE, Options, parser
+from squall.arguments import RUNS, WRONG_USE, parser
 from squall.certify import command as certify
 from squall.checks import Check
 from squall.doctor import examination
@@ -28,7 +28,9 @@ from squall.hosting import command as hosting
 from squall.load import command as load
 from squall.load import storm_file
 from squall.manifest import Manifest
-from squall.plan import DEFAULT_PROFILE, REFERENCE, Plan, adapter_named, same_again
+from squall.options import Options, chosen
+from squall.options import plan as plan_of
+from squall.plan import DEFAULT_PROFILE, REFERENCE, Plan, adapter_named
 from squall.profile import load_profile
 from squall.report import Terminal, TextReport, counted
 from squall.results import Case, Summary
@@ -74,23 +76,13 @@ def _carry_out(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    scenarios = catalogue.select(catalogue.find(options.scenarios), options.covers)
-    if not scenarios:
-        raise SquallError("no scenario covers what --covers asks for; `squall list` shows them")
-    plan = Plan(
-        scenarios=tuple(scenarios),
-        manifest=_manifest(options),
-        profile=load_profile(options.profile),
-        out=options.out or RUNS,
-        seed=options.seed,
-        clock=options.clock,
-        jobs=options.jobs,
-        repeat=options.repeat,
+    scenarios = chosen(options)
+    plan = replace(
+        plan_of(options, scenarios, options.adapter, _manifest(options), options.out or RUNS),
         fail_fast=options.fail_fast,
-        options=_same_again(options),
-        proxy=options.proxy,
-        tls=options.tls,
     )
+    if options.command:
+        plan = replace(plan, options=(*plan.options, "--", *options.command))
     if options.out is None:
         plan = replace(plan, out=_new_folder(RUNS, datetime.now()))
     total = len(scenarios) * plan.repeat
@@ -126,13 +118,6 @@ def _manifest(options: Options) -> Manifest:
     if options.adapter != REFERENCE:
         raise AdapterError("name the adapter once: with --adapter, or as a command after --")
     return Manifest.of_command(options.command)
-
-
-def _same_again(options: Options) -> tuple[str, ...]:
-    chosen = same_again(
-        options.adapter, options.profile, options.clock, options.proxy, tls=options.tls
-    )
-    return (*chosen, "--", *options.command) if options.command else chosen
 
 
 def _new_folder(runs: Path, now: datetime) -> Path:

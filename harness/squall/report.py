@@ -28,7 +28,7 @@ WIDTH = 100
 INDENT = "  "
 MOST_TIMES = 6
 
-_COLOURS = {
+COLOURS = {
     Outcome.PASS: "32",
     Outcome.FAIL: "31;1",
     Outcome.UNKNOWN: "33",
@@ -122,10 +122,7 @@ class TextReport:
             self._terminal.line()
         self._terminal.line(closing(summary), _closing_colour(summary))
         if summary.internal_errors:
-            self._terminal.line(
-                f"squall itself failed {counted(summary.internal_errors, 'time')} in the "
-                f"background, so this may not be all: see internal-error.txt in the report"
-            )
+            self._terminal.line(failed_itself(summary.internal_errors))
         if folder is not None:
             self._terminal.line(f"report: {folder}")
 
@@ -139,7 +136,7 @@ def one_line(case: Case, width: int | None) -> tuple[str, str]:
         text += f"  {first_sentence(case.why)}"
     if width is not None and len(text) > width:
         text = text[: width - 3] + "..."
-    return text, _COLOURS[Outcome.UNSUPPORTED if case.expected else case.outcome]
+    return text, COLOURS[Outcome.UNSUPPORTED if case.expected else case.outcome]
 
 
 def explanation(case: Case) -> Iterator[str]:
@@ -177,6 +174,14 @@ def closing(summary: Summary) -> str:
         said.append(f"{summary.not_run} not run")
     text = f"{', '.join(said)} in {summary.seconds:.1f} s"
     return f"{text}; interrupted" if summary.interrupted else text
+
+
+def failed_itself(times: int) -> str:
+    """What there is to say where errors of Squall's own came up beside the runs."""
+    return (
+        f"squall itself failed {counted(times, 'time')} in the background, so this may not be "
+        f"all: see internal-error.txt in the report"
+    )
 
 
 def first_sentence(text: str) -> str:
@@ -319,4 +324,4 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _closing_colour(summary: Summary) -> str:
-    return _COLOURS[{0: Outcome.PASS, 2: Outcome.UNKNOWN}.get(summary.exit_code, Outcome.FAIL)]
+    return COLOURS[{0: Outcome.PASS, 2: Outcome.UNKNOWN}.get(summary.exit_code, Outcome.FAIL)]

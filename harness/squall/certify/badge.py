@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from squall.certify.classes import VerdictClass
-from squall.certify.markup import tag
 from squall.certify.matrix import Cell, passing, tally
+from squall.pages.markup import tag
 
 _LETTER = 6.6
 _COLOURS = {"good": "#1a7f37", "bad": "#b62324", "doubt": "#8a5300"}

@@ -12,13 +12,14 @@ from typing import Any
 
 from squall.certify.classes import VerdictClass
 from squall.certify.lanes import picture, said
-from squall.certify.markup import Markup, join, link, prose, tag
 from squall.certify.matrix import GROUPS, Cell
 from squall.certify.page import document
 from squall.certify.svg import draw
 from squall.certify.wire_log import details, place_of, wire_log
 from squall.checks import Judged
 from squall.history import Event, History
+from squall.pages.frame import chip, row, table
+from squall.pages.markup import Markup, join, link, prose, tag
 from squall.scenario import Scenario
 from squall.steps import ACTIONS
 from squall.verdict import Outcome
@@ -55,9 +56,7 @@ def cell_page(cell: Cell, evidence: Evidence) -> str:
             _section("What was asked, what was seen", *_checks(case.judged, links)),
             _section("All runs", _runs(cell)) if len(cell.cases) > 1 else None,
             _section("What the adapter printed", _printed(evidence.log)) if evidence.log else None,
-            _section("Everything that was seen", tag("div", log, class_="wide"), *_files(evidence))
-            if events
-            else None,
+            _section("Everything that was seen", log, *_files(evidence)) if events else None,
             _section("Again", *_again(cell)),
         )
     )
@@ -140,9 +139,7 @@ def _steps(scenario: Scenario, events: Iterable[Event]) -> Markup:
     if len(scenario.steps) > MOST_STEPS:
         more = f"and {len(scenario.steps) - MOST_STEPS} more steps"
         rows.append(tag("tr", tag("td"), tag("td", more, colspan="2")))
-    head = tag("tr", *(tag("th", name, scope="col") for name in ("at s", "step", "which means")))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="steps")
-    return tag("div", table, class_="wide")
+    return table(("at s", "step", "which means"), rows, "steps")
 
 
 def _conditions(step: Mapping[str, Any]) -> str:
@@ -171,13 +168,13 @@ def _condition(value: Any) -> Any:
 
 
 def _pictures(history: History | None, times: Mapping[str, Any]) -> Iterator[Markup]:
-    if history is None:
+    if history is None or all(event.source == "scenario" for event in history):
         yield tag("p", "Nothing was run, so nothing was seen.")
         return
     yield tag("figure", tag("div", draw(picture(history)), class_="wide"), _legend())
     disturbances: Sequence[Mapping[str, Any]] = times.get("disturbances") or ()
     if disturbances:
-        yield tag("div", _reactions(disturbances), class_="wide")
+        yield _reactions(disturbances)
     yield tag("p", _numbers(times), class_="quiet")
 
 
@@ -202,20 +199,18 @@ def _legend() -> Markup:
 
 def _reactions(disturbances: Sequence[Mapping[str, Any]]) -> Markup:
     words = ("what was done", "at s", "noticed after", "dialled after", "served again after")
-    head = tag("tr", *(tag("th", word, scope="col") for word in words))
     rows = [
-        tag(
-            "tr",
-            tag("th", tag("code", str(each["what"])), scope="row"),
-            tag("td", f"{each['at']:.3f}"),
-            *(tag("td", _after(each[key])) for key in ("detection", "dial", "recovery")),
+        row(
+            tag("code", str(each["what"])),
+            f"{each['at']:.3f}",
+            *(_after(each[key]) for key in ("detection", "dial", "recovery")),
         )
         for each in disturbances[:MOST_DISTURBANCES]
     ]
     if len(disturbances) > MOST_DISTURBANCES:
         more = f"and {len(disturbances) - MOST_DISTURBANCES} more"
         rows.append(tag("tr", tag("td", more, colspan="5")))
-    return tag("table", tag("thead", head), tag("tbody", *rows), class_="numbers")
+    return table(words, rows, "numbers")
 
 
 def _after(seconds: float | None) -> str:
@@ -263,7 +258,7 @@ def _checks(judged: Sequence[Judged], links: Mapping[int, int]) -> Iterator[Mark
     for each in sorted(judged, key=lambda j: SHOWN_FIRST.index(j.verdict.outcome)):
         same.setdefault((each.verdict.outcome, each.verdict.why), []).append(each)
     for (outcome, why), several in same.items():
-        chip = tag("span", outcome.value, class_=f"chip {outcome.value}")
+        word = chip(outcome.value, outcome.value)
         names = join(part for each in several for part in (" ", tag("code", each.check.name)))
         about = (part for each in several for part in _asked(each))
         grave = outcome in (Outcome.FAIL, Outcome.UNKNOWN)
@@ -271,10 +266,10 @@ def _checks(judged: Sequence[Judged], links: Mapping[int, int]) -> Iterator[Mark
         shown = _evidence(several[0].verdict.evidence, most, links)
         if grave:
             seen = tag("p", tag("b", "Seen: "), why)
-            said_so = (tag("h3", chip, names), seen, *about, shown)
+            said_so = (tag("h3", word, names), seen, *about, shown)
             yield tag("section", *said_so, class_=f"check {outcome.value}")
         else:
-            summary = tag("summary", chip, names, " ", tag("small", why))
+            summary = tag("summary", word, names, " ", tag("small", why))
             yield tag("details", summary, *about, shown, class_=f"check {outcome.value}")
 
 
@@ -310,9 +305,6 @@ def _evidence(events: Sequence[Event], most: int, links: Mapping[int, int]) -> M
 
 
 def _runs(cell: Cell) -> Markup:
-    head = tag(
-        "tr", *(tag("th", word, scope="col") for word in ("seed", "class", "seconds", "why"))
-    )
     rows = (
         tag(
             "tr",
@@ -323,8 +315,7 @@ def _runs(cell: Cell) -> Markup:
         )
         for case, each in zip(cell.cases, cell.classes, strict=True)
     )
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="runs")
-    return tag("div", table, class_="wide")
+    return table(("seed", "class", "seconds", "why"), rows, "runs")
 
 
 def _printed(log: Sequence[str]) -> Markup:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from squall import catalogue
-from squall.backends import BACKENDS, EMBEDDED
 from squall.certify.campaign import Start, certify
 from squall.certify.folder import Folder
 from squall.certify.matrix import Matrix, predicate, verdict
-from squall.errors import SquallError
-from squall.plan import DEFAULT_PROFILE, Plan, adapter_named, same_again
-from squall.profile import load_profile
-from squall.report import Terminal, TextReport, counted
+from squall.options import Options, add_conditions, add_quiet, add_scenarios, chosen, plan
+from squall.plan import Plan, adapter_named
+from squall.report import Terminal, TextReport, counted, failed_itself
 from squall.suite import Began, Notice
 
 REPORT = Path("squall-report")
@@ -29,54 +26,16 @@ EXAMPLES = """\
 """
 
 
-def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
-    """Add the options; `count` reads a whole number from 1 on."""
+def words(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "adapters",
         nargs="+",
         metavar="ADAPTER",
         help="a manifest, or 'reference', the built-in one",
     )
-    parser.add_argument(
-        "--scenarios",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SCENARIO",
-        help="names from the catalogue, files or folders (default: all that Squall ships)",
-    )
-    parser.add_argument(
-        "--covers",
-        "--tag",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only those that cover this: 'B-*', guide-2, block_traffic; may be repeated",
-    )
-    parser.add_argument("--repeat", type=count, default=1, metavar="N", help="run each N times")
-    parser.add_argument(
-        "--jobs", type=count, metavar="N", help="runs side by side (default: 16 a core, up to 32)"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of all chance")
-    parser.add_argument(
-        "--profile",
-        default=DEFAULT_PROFILE,
-        metavar="NAME",
-        help="thresholds: default, strict, lenient, or a file",
-    )
-    parser.add_argument(
-        "--clock",
-        choices=("real", "virtual"),
-        default="real",
-        help="virtual: adapters on asyncio, inside this process, without waiting (default: real)",
-    )
-    parser.add_argument(
-        "--proxy",
-        choices=tuple(BACKENDS),
-        default=EMBEDDED,
-        help="what does harm to the line (default: embedded, the proxy inside this process)",
-    )
-    parser.add_argument("--tls", action="store_true", help="every run over wss:// and https://")
+    add_scenarios(parser, "--scenarios", nargs="+", action="extend", default=[])
+    add_conditions(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -87,30 +46,14 @@ def words(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="keep what the report in DIR holds already"
     )
-    parser.add_argument("--quiet", "-q", action="store_true", help="only what did not pass")
+    add_quiet(parser)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Do what the words say; the exit code is that of `squall run`."""
-    scenarios = catalogue.select(catalogue.find(options.scenarios), options.covers)
-    if not scenarios:
-        raise SquallError("no scenario covers what --covers asks for; `squall list` shows them")
+    scenarios = chosen(options)
     plans = [
-        Plan(
-            scenarios=tuple(scenarios),
-            manifest=adapter_named(adapter),
-            profile=load_profile(options.profile),
-            out=options.out,
-            seed=options.seed,
-            clock=options.clock,
-            jobs=options.jobs,
-            repeat=options.repeat,
-            options=same_again(
-                adapter, options.profile, options.clock, options.proxy, tls=options.tls
-            ),
-            proxy=options.proxy,
-            tls=options.tls,
-        )
+        plan(options, scenarios, adapter, adapter_named(adapter), options.out)
         for adapter in options.adapters
     ]
     progress = Progress(Terminal(sys.stdout), plans, quiet=options.quiet)
@@ -158,8 +101,5 @@ class Progress:
                 self._terminal.line(f"{column.title} {said}")
         self._terminal.line(verdict(matrix), "1")
         if matrix.internal_errors:
-            self._terminal.line(
-                f"squall itself failed {counted(matrix.internal_errors, 'time')} in the "
-                f"background, so this may not be all: see internal-error.txt in the report"
-            )
+            self._terminal.line(failed_itself(matrix.internal_errors))
         self._terminal.line(f"report: {folder / 'index.html'}")

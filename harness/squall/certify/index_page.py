@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from squall.backends import EMBEDDED
 from squall.certify.cell_page import css_class
 from squall.certify.classes import VerdictClass
-from squall.certify.markup import Markup, tag
 from squall.certify.matrix import Cell, Column, Matrix, predicate, tally, verdict
 from squall.certify.page import document
+from squall.pages.frame import chip, table
+from squall.pages.markup import Markup, tag
 from squall.report import counted
 from squall.scenario import Scenario
 
@@ -64,24 +65,16 @@ def _conditions(matrix: Matrix) -> Iterator[str]:
 
 
 def _adapters(matrix: Matrix) -> Markup:
-    head = tag(
-        "tr", *(tag("th", word, scope="col") for word in ("Adapter", "Verdict", "What went wrong"))
-    )
     rows = (_adapter(column, matrix.of(column)) for column in matrix.columns)
-    return tag(
-        "div",
-        tag("table", tag("thead", head), tag("tbody", *rows), class_="adapters"),
-        class_="wide",
-    )
+    return table(("Adapter", "Verdict", "What went wrong"), rows, "adapters stacked")
 
 
 def _adapter(column: Column, cells: Sequence[Cell]) -> Markup:
     counts = tally(cells)
     worth = [each for each in VerdictClass if counts[each] and each not in _UNREMARKABLE]
-    chips = (
-        tag("span", f"{each} {counts[each]}", class_=f"chip {css_class(each)}") for each in worth
+    wrong = (
+        part for each in worth for part in (chip(f"{each} {counts[each]}", css_class(each)), " ")
     )
-    wrong = (part for chip in chips for part in (chip, " "))
     name = tag("th", column.name, " ", tag("small", column.version), scope="row")
     said = predicate(cells) if cells else "was not run"
     return tag("tr", name, tag("td", said), tag("td", *wrong))
@@ -108,7 +101,7 @@ def _legend(matrix: Matrix) -> Markup:
     items = [
         tag(
             "li",
-            tag("span", each, class_=f"chip {css_class(each)}", data_class=each),
+            chip(each, css_class(each), data_class=each),
             tag("span", each.meaning, tag("small", f" {counted(count, 'cell')}")),
         )
         for each in VerdictClass

@@ -210,13 +210,16 @@ def verdict(matrix: Matrix) -> str:
         return "Nothing was run."
     if len(matrix.columns) == 1:
         return f"{matrix.columns[0].name} {predicate(matrix.of(matrix.columns[0]))}."
-    good = sum(passing(matrix.of(column)) for column in matrix.columns)
-    every = len(matrix.columns)
-    if good == every:
-        return f"All {every} adapters pass every scenario that they support."
-    if good == 0:
+    good = [cells for cells in map(matrix.of, matrix.columns) if passing(cells)]
+    every, one = len(matrix.columns), len(good) == 1
+    announced = any(cell.verdict is VerdictClass.KNOWN for cells in good for cell in cells)
+    or_else = f", or fail{'s' * one} as announced" if announced else ""
+    if len(good) == every:
+        who = "Both" if every == 2 else f"All {every}"
+        return f"{who} adapters pass every scenario that they support{or_else}."
+    if not good:
         return f"None of the {every} adapters passes every scenario."
-    return f"{good} of {every} adapters pass{'es' * (good == 1)} every scenario."
+    return f"{len(good)} of {every} adapters pass{'es' * one} every scenario{or_else}."
 
 
 def predicate(cells: Sequence[Cell]) -> str:

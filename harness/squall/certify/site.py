@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,15 +14,14 @@ from squall.certify.index_page import index_page
 from squall.certify.matrix import Cell, Matrix, group
 from squall.certify.page import SCRIPT, STYLE
 from squall.junit import junit
+from squall.pages.frame import asset, stylesheet
 from squall.results import write
-
-_ASSETS = resources.files("squall.certify") / "assets"
 
 
 def write_site(matrix: Matrix, root: Path) -> None:
     """Write everything but the pages of the cells into the folder of the report."""
-    for name in (STYLE, SCRIPT):
-        write(root / name, (_ASSETS / name).read_text(encoding="utf-8"))
+    write(root / STYLE, stylesheet("squall.certify", STYLE))
+    write(root / SCRIPT, asset("squall.certify", SCRIPT))
     write(root / "index.html", index_page(matrix))
     write(root / INDEX, json.dumps(as_json(matrix), indent=1, default=str) + "\n")
     write(root / "junit.xml", all_junit(matrix))

@@ -5,12 +5,12 @@ Nothing is styled in place: servers of continuous integration forbid inline styl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from squall.certify.lanes import Lane, Mark, Picture, Rates, Span
-from squall.certify.markup import Markup, tag
+from squall.pages.drawing import label, labels, length, middle, px, round_numbers
+from squall.pages.markup import Markup, tag
 
 WIDTH = 980
 GUTTER = 224
@@ -23,11 +23,8 @@ HEAD = 46
 RATES = 40
 FOOT = 22
 
-LETTER = 5.9
-"""About the width of a letter in the labels, which are 10 pixels high."""
-
 NARROW = 5.5
-"""The same for the names of rows, which are in a small monospace."""
+"""About the width of a letter in the names of rows, which are in a small monospace."""
 
 THINNEST = 1.6
 HALF = 4.0
@@ -47,11 +44,8 @@ class Axis:
         return GUTTER + at / self.seconds * (WIDTH - GUTTER - MARGIN)
 
     def ticks(self) -> list[float]:
-        """Round numbers, eight at most."""
-        rough = self.seconds / 8
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough)
-        return [step * n for n in range(int(self.seconds / step) + 1)]
+        """Round moments."""
+        return round_numbers(0.0, self.seconds)
 
 
 def draw(picture: Picture) -> Markup:
@@ -86,10 +80,11 @@ def _height(lane: Lane) -> float:
 
 
 def _axis(axis: Axis, bottom: float) -> Iterator[Markup]:
-    path = "".join(f"M{_n(axis.x(at))} {HEAD - 4}V{_n(bottom)}" for at in axis.ticks())
+    path = "".join(f"M{px(axis.x(at))} {HEAD - 4}V{px(bottom)}" for at in axis.ticks())
     yield tag("path", d=path, class_="grid")
     for at in axis.ticks():
-        yield _text(axis.x(at), bottom + 13, f"{at:g} s", "tick")
+        said = f"{at:g} s"
+        yield label(middle(axis.x(at), said, WIDTH), bottom + 13, said, "tick")
 
 
 def _bands(bands: Sequence[Span], axis: Axis, bottom: float) -> Iterator[Markup]:
@@ -104,43 +99,29 @@ def _bands(bands: Sequence[Span], axis: Axis, bottom: float) -> Iterator[Markup]
         yield tag(
             "rect",
             tag("title", band.title) if number < MOST_TITLES else None,
-            x=_n(left),
+            x=px(left),
             y=str(HEAD - 14),
-            width=_n(max(width, THINNEST)),
-            height=_n(bottom - HEAD + 14),
+            width=px(max(width, THINNEST)),
+            height=px(bottom - HEAD + 14),
             class_="band" if width > THINNEST else "strike",
         )
-    labels = [(axis.x(band.begin), band.label) for band in bands]
-    yield from _labels(labels, (HEAD - 18, HEAD - 29), "fault")
-
-
-def _labels(
-    labels: Iterable[tuple[float, str]], lines: Sequence[float], kind: str
-) -> Iterator[Markup]:
-    """Each word at its place on the first line that has room for it, or not at all."""
-    free = dict.fromkeys(lines, 0.0)
-    for x, text in labels:
-        long = len(text) * LETTER
-        start = min(x, WIDTH - MARGIN - long)
-        line = next((line for line in lines if start >= free[line]), None)
-        if line is not None:
-            yield _text(start, line, text, kind)
-            free[line] = start + long + 6
+    wanted = [(axis.x(band.begin), band.label) for band in bands]
+    yield from labels(wanted, (HEAD - 18, HEAD - 29), WIDTH - MARGIN, "fault")
 
 
 def _moments(moments: Sequence[Mark], axis: Axis, bottom: float) -> Iterator[Markup]:
     for mark in moments:
-        path = f"M{_n(axis.x(mark.at))} {HEAD - 13}V{_n(bottom)}"
+        path = f"M{px(axis.x(mark.at))} {HEAD - 13}V{px(bottom)}"
         yield tag("path", tag("title", mark.title), d=path, class_="moment")
-    labels = [(axis.x(mark.at) + 3, mark.kind) for mark in moments]
-    yield from _labels(labels, (HEAD - 5,), "moment")
+    wanted = [(axis.x(mark.at) + 3, mark.kind) for mark in moments]
+    yield from labels(wanted, (HEAD - 5,), WIDTH - MARGIN, "moment")
 
 
 # -- lanes -----------------------------------------------------------------------------------
 
 
 def _lane(lane: Lane, axis: Axis, top: float) -> Markup:
-    parts = [_text(0, top + BAR - 1, lane.title, "lane")]
+    parts = [label(0, top + BAR - 1, lane.title, "lane")]
     titles = sum(len(row.spans) for row in lane.rows) <= MOST_TITLES
     for number, row in enumerate(lane.rows):
         y = top + ROW * number
@@ -150,16 +131,16 @@ def _lane(lane: Lane, axis: Axis, top: float) -> Markup:
         parts += _marks(row.marks, axis, y)
     if lane.note:
         y = top + ROW * len(lane.rows) + BAR - 1
-        parts.append(_text(GUTTER, y, lane.note, "note"))
+        parts.append(label(GUTTER, y, lane.note, "note"))
     return tag("g", *parts)
 
 
-def _row_label(label: str, y: float) -> Markup:
+def _row_label(name: str, y: float) -> Markup:
     """At the right of the gutter; the end of a long name says less than its beginning."""
     fits = int((GUTTER - TITLES - 6) / NARROW)
-    short = label if len(label) <= fits else label[: fits - 1] + "…"
-    title = tag("title", label) if short != label else None
-    return tag("text", title, short, x=str(GUTTER - 6), y=_n(y + BAR - 1), class_="row")
+    short = name if len(name) <= fits else name[: fits - 1] + "…"
+    title = tag("title", name) if short != name else None
+    return tag("text", title, short, x=str(GUTTER - 6), y=px(y + BAR - 1), class_="row")
 
 
 def _spans(spans: Iterable[Span], axis: Axis, y: float, *, titles: bool) -> Iterator[Markup]:
@@ -172,17 +153,17 @@ def _spans(spans: Iterable[Span], axis: Axis, y: float, *, titles: bool) -> Iter
         yield tag(
             "rect",
             tag("title", span.title) if span.title else None,
-            x=_n(left),
-            y=_n(y),
-            width=_n(width),
+            x=px(left),
+            y=px(y),
+            width=px(width),
             height=str(BAR),
             class_=f"s {span.kind}",
         )
         ending = _cap(span, left + width, y)
         if ending:
             yield ending
-        if span.label and width > len(span.label) * LETTER + 6:
-            yield _text(left + 4, y + BAR - 2, span.label, f"on {span.kind}")
+        if span.label and width > length(span.label) + 6:
+            yield label(left + 4, y + BAR - 2, span.label, f"on {span.kind}")
 
 
 def _merged(spans: Iterable[Span], axis: Axis, y: float) -> Iterator[Markup]:
@@ -197,7 +178,7 @@ def _merged(spans: Iterable[Span], axis: Axis, y: float) -> Iterator[Markup]:
         right = max(axis.x(span.end), left + THINNEST / 2)
         if right > covered.get(span.kind, 0.0) + THINNEST:
             covered[span.kind] = right
-            paths.setdefault(span.kind, []).append(f"M{_n(left)} {_n(y)}h{_n(right - left)}")
+            paths.setdefault(span.kind, []).append(f"M{px(left)} {px(y)}h{px(right - left)}")
     for kind, pieces in paths.items():
         yield tag(
             "path", d="".join(pieces), class_=f"s {kind}", transform=f"translate(0 {BAR / 2})"
@@ -210,10 +191,10 @@ def _cap(span: Span, x: float, y: float) -> Markup | None:
     if span.kind.endswith("rst"):
         return tag("path", d=_cross(x, middle, half), class_="cap rst")
     if span.kind.endswith("open"):
-        d = f"M{_n(x - 1)} {_n(y)}l{_n(half)} {_n(BAR / 2)}l-{_n(half)} {_n(BAR / 2)}z"
+        d = f"M{px(x - 1)} {px(y)}l{px(half)} {px(BAR / 2)}l-{px(half)} {px(BAR / 2)}z"
         return tag("path", d=d, class_="cap open")
     if span.kind.endswith("fin"):
-        return tag("path", d=f"M{_n(x)} {_n(y - 1)}V{_n(y + BAR + 1)}", class_="cap fin")
+        return tag("path", d=f"M{px(x)} {px(y - 1)}V{px(y + BAR + 1)}", class_="cap fin")
     return None
 
 
@@ -225,14 +206,14 @@ def _marks(marks: Iterable[Mark], axis: Axis, y: float) -> Iterator[Markup]:
         if x < covered.get(mark.kind, -HALF) + HALF:
             continue
         covered[mark.kind] = x
-        path = f"M{_n(x)} {_n(middle - HALF)}l4 4l-4 4l-4 -4z"
+        path = f"M{px(x)} {px(middle - HALF)}l4 4l-4 4l-4 -4z"
         if mark.kind in ("crash", "refused"):
             path = _cross(x, middle, HALF)
         yield tag("path", tag("title", mark.title), d=path, class_=f"m {mark.kind}")
 
 
 def _cross(x: float, y: float, half: float) -> str:
-    left, right, top, bottom = _n(x - half), _n(x + half), _n(y - half), _n(y + half)
+    left, right, top, bottom = px(x - half), px(x + half), px(y - half), px(y + half)
     return f"M{left} {top}L{right} {bottom}M{right} {top}L{left} {bottom}"
 
 
@@ -243,10 +224,10 @@ def _rates(rates: Rates, top: float) -> Markup:
     bottom = top + RATES
     return tag(
         "g",
-        _text(0, top + BAR - 1, "Messages/s", "lane"),
-        tag("text", f"{rates.highest:.3g}", x=str(GUTTER - 6), y=_n(top + 8), class_="row"),
-        tag("text", "0", x=str(GUTTER - 6), y=_n(bottom), class_="row"),
-        tag("path", d=f"M{GUTTER} {_n(bottom)}H{WIDTH - MARGIN}", class_="grid"),
+        label(0, top + BAR - 1, "Messages/s", "lane"),
+        tag("text", f"{rates.highest:.3g}", x=str(GUTTER - 6), y=px(top + 8), class_="row"),
+        tag("text", "0", x=str(GUTTER - 6), y=px(bottom), class_="row"),
+        tag("path", d=f"M{GUTTER} {px(bottom)}H{WIDTH - MARGIN}", class_="grid"),
         tag(
             "path", tag("title", "sent"), d=_steps(rates.sent, rates, top, area=True), class_="sent"
         ),
@@ -264,20 +245,12 @@ def _steps(values: Sequence[float], rates: Rates, top: float, *, area: bool) -> 
         return "M0 0"
     width = (WIDTH - GUTTER - MARGIN) / len(values)
     bottom = top + RATES
-    path = [f"M{GUTTER} {_n(bottom)}"]
+    path = [f"M{GUTTER} {px(bottom)}"]
     last = None
     for number, value in enumerate(values):
-        y = _n(bottom - value / rates.highest * RATES)
+        y = px(bottom - value / rates.highest * RATES)
         if y != last:
-            path.append(f"H{_n(GUTTER + number * width)}V{y}")
+            path.append(f"H{px(GUTTER + number * width)}V{y}")
         last = y
-    path.append(f"H{_n(GUTTER + len(values) * width)}V{_n(bottom)}")
+    path.append(f"H{px(GUTTER + len(values) * width)}V{px(bottom)}")
     return "".join(path) + ("z" if area else "")
-
-
-def _text(x: float, y: float, text: str, kind: str) -> Markup:
-    return tag("text", text, x=_n(x), y=_n(y), class_=kind)
-
-
-def _n(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")

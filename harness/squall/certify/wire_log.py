@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from squall.certify.markup import Markup, escape, tag
 from squall.history import Event
+from squall.pages.frame import table
+from squall.pages.markup import Markup, escape
 from squall.report import counted
 
 MOST_ROWS = 200
@@ -48,10 +49,9 @@ def wire_log(events: Sequence[Event], evidence: Collection[int]) -> tuple[Markup
             left_out = 0
         else:
             left_out += 1
-    head = tag("tr", *(tag("th", name, scope="col") for name in ("s", "who", "what", "#", "")))
-    table = tag("table", tag("thead", head), tag("tbody", *rows, *_gap(left_out)), class_="log")
+    rows += _gap(left_out)
     places = frozenset(entries[number].place for number in shown if entries[number].counts is None)
-    return table, places
+    return table(("s", "who", "what", "#", ""), rows, "log"), places
 
 
 def place_of(wanted: Event, events: Sequence[Event]) -> int | None:

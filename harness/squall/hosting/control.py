@@ -21,6 +21,7 @@ from squall.errors import did_you_mean
 from squall.exchange import EXCHANGE_FAULTS, Dialect, ExchangeFault
 from squall.hosting import metrics
 from squall.hosting.member import Report
+from squall.prometheus import CONTENT_TYPE
 from squall.serve import Timing
 from squall.typed_yaml import build, keys
 from squall.yaml_source import Invalid, compose
@@ -138,7 +139,7 @@ class Control:
     async def metrics(self, request: Request) -> Answer:
         """The numbers of every process."""
         text = metrics.page(await self._crew.reports())
-        return Answer(200, text.encode(), metrics.CONTENT_TYPE)
+        return Answer(200, text.encode(), CONTENT_TYPE)
 
     async def create_fault(self, request: Request) -> Answer:
         """A fault more, now or later."""

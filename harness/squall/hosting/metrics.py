@@ -1,7 +1,7 @@
 """What the processes of an exchange report, as Prometheus reads it.
 
-https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4). Each process has
-its own series, told apart by the label `process`; `sum without (process)` adds them up.
+Each process has its own series, told apart by the label `process`; `sum without (process)` adds
+them up.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from squall.hosting.member import Report
+from squall.prometheus import family
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "squall_exchange_"
 
-_GAUGES: tuple[tuple[str, str, str, Callable[[Report], float]], ...] = (
+Metric = tuple[str, str, str, Callable[[Report], float]]
+"""Name, kind, what it is, and how it is told from a report."""
+
+_GAUGES: tuple[Metric, ...] = (
     ("connections", "gauge", "TCP connections that are open.", lambda r: r.connections),
     ("subscriptions", "gauge", "Channels that are being served.", lambda r: r.subscriptions),
     (
@@ -44,7 +47,7 @@ _COUNTERS = {
     "slow_consumers": "Connections cut off because their client did not read.",
 }
 _FIELDS = {"subscriptions_granted": "subscriptions"}
-_PROCESS: tuple[tuple[str, str, str, Callable[[Report], float]], ...] = (
+_PROCESS: tuple[Metric, ...] = (
     (
         "process_resident_memory_bytes",
         "gauge",
@@ -62,26 +65,21 @@ _PROCESS: tuple[tuple[str, str, str, Callable[[Report], float]], ...] = (
 
 def page(reports: Sequence[Report]) -> str:
     """The whole of `GET /metrics`."""
-    return "".join(f"{line}\n" for line in _lines(reports))
+    lines = (
+        line
+        for name, kind, about, value in _metrics()
+        for line in family(name, kind, about, (({"process": r.process}, value(r)) for r in reports))
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(reports: Sequence[Report]) -> Iterator[str]:
+def _metrics() -> Iterator[Metric]:
     for name, kind, about, value in _GAUGES:
-        yield from _family(f"{_PREFIX}{name}", kind, about, value, reports)
+        yield f"{_PREFIX}{name}", kind, about, value
     for name, about in _COUNTERS.items():
-        yield from _family(f"{_PREFIX}{name}_total", "counter", about, _counted(name), reports)
-    for name, kind, about, value in _PROCESS:
-        yield from _family(name, kind, about, value, reports)
+        yield f"{_PREFIX}{name}_total", "counter", about, _counted(name)
+    yield from _PROCESS
 
 
 def _counted(name: str) -> Callable[[Report], float]:
     return lambda report: report.counts[_FIELDS.get(name, name)]
-
-
-def _family(
-    name: str, kind: str, about: str, value: Callable[[Report], float], reports: Sequence[Report]
-) -> Iterator[str]:
-    yield f"# HELP {name} {about}"
-    yield f"# TYPE {name} {kind}"
-    for report in reports:
-        yield f'{name}{{process="{report.process}"}} {value(report):.12g}'

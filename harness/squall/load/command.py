@@ -16,7 +16,8 @@ from squall.load import preflight, report, storm_file
 from squall.load.results import Fleet, Result
 from squall.load.stage import Setup, Stage
 from squall.load.storm import Storm
-from squall.report import Terminal
+from squall.options import Options, add_quiet, count, port
+from squall.report import COLOURS, Terminal
 from squall.typed_yaml import hints, read
 from squall.verdict import Outcome
 from squall.yaml_source import Invalid, compose
@@ -33,7 +34,6 @@ EXAMPLES = """\
   squall load flap --web
 """
 
-_COLOURS = {Outcome.PASS: "32", Outcome.FAIL: "31;1", Outcome.UNKNOWN: "33"}
 _CLOSING = {
     Outcome.PASS: "passed",
     Outcome.FAIL: "failed",
@@ -41,10 +41,8 @@ _CLOSING = {
 }
 
 
-def words(
-    parser: argparse.ArgumentParser, count: Callable[[str], int], port: Callable[[str], int]
-) -> None:
-    """Add the options; `count` reads a whole number from 1 on, `port` one up to 65,535."""
+def words(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument("storm", nargs="?", metavar="STORM", help="name or file of a storm")
     parser.add_argument("--users", type=count, metavar="N", help="adapters (default: the storm's)")
     parser.add_argument(
@@ -76,10 +74,10 @@ def words(
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"results (default: {STORMS}/<date>-<time>)"
     )
-    parser.add_argument("--quiet", "-q", action="store_true", help="only what did not pass")
+    add_quiet(parser)
 
 
-def run(options: argparse.Namespace, new_folder: Callable[[Path], Path]) -> int:
+def run(options: Options, new_folder: Callable[[Path], Path]) -> int:
     """Do what the words say; the exit code. `new_folder` makes one for results."""
     if options.storm is None:
         print_storms()
@@ -110,7 +108,7 @@ def print_storms() -> None:
     terminal.line("squall load STORM plays one of these, or a file of your own")
 
 
-def _storm(options: argparse.Namespace) -> Storm:
+def _storm(options: Options) -> Storm:
     storm = storm_file.find(options.storm)
     if options.users is not None:
         storm = storm.scaled(options.users)
@@ -132,7 +130,7 @@ def _duration(text: str) -> float:
 _SECONDS = hints(Storm)["duration"]
 
 
-def _check(options: argparse.Namespace, storm: Storm) -> None:
+def _check(options: Options, storm: Storm) -> None:
     """Raise `SquallError` where the words and the storm do not go together."""
     if options.url is None:
         for option in ("permit", "proxy_api"):
@@ -203,7 +201,7 @@ class Progress:
             if not (self._quiet and outcome is Outcome.PASS):
                 terminal.line(
                     f"{str(outcome).upper():<8} {judged.name:<26} {judged.verdict.why}",
-                    _COLOURS[outcome],
+                    COLOURS[outcome],
                 )
         terminal.line()
         if result.why:

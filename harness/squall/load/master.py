@@ -27,11 +27,11 @@ from locust.runners import STATE_MISSING, STATE_STOPPED, STATE_STOPPING, MasterR
 from squall.errors import NetworkError, ScenarioError
 from squall.load.conductor import Conductor, Fleet
 from squall.load.line import Line
+from squall.load.results import FLEET, FORMAT
 from squall.load.storm import Storm
 from squall.load.tally import Tally
 from squall.load.worker import CLOCK, REPORT, REPORT_EVERY, Worker
 
-FORMAT = 1
 LOOK_EVERY = 0.1
 """Seconds between two looks at what is due."""
 WRITE_EVERY = 1.0
@@ -66,6 +66,7 @@ class Master:
         self._tally = Tally()
         self._workers: dict[str, dict[str, Any]] = {}
         self._expected: set[str] = set()
+        self._stopping = False
         self._ended_at: float | None = None
         self._latest: tuple[float, dict[str, Any]] | None = None
 
@@ -79,6 +80,7 @@ class Master:
         _MASTERS[self.environment] = self
         events = self.environment.events
         events.test_start.add_listener(self._test_start)
+        events.test_stopping.add_listener(self._test_stopping)
         events.test_stop.add_listener(self._test_stop)
         events.quit.add_listener(self._quit)
         if self._distributed:
@@ -134,7 +136,9 @@ class Master:
 
     def _enter(self, worker: str, report: dict[str, Any]) -> None:
         self._tally.merge(Tally.from_json(report.pop("tally")))
-        self._workers[worker] = report
+        # Users that are taken down because the storm is over were there at its end.
+        if not (self._stopping and worker in self._workers):
+            self._workers[worker] = report
 
     def _gather(self) -> None:
         if not self._distributed:
@@ -178,9 +182,9 @@ class Master:
         if self._out is None:
             return
         self._out.mkdir(parents=True, exist_ok=True)
-        beside = self._out / f".fleet.json.{os.getpid()}"
+        beside = self._out / f".{FLEET}.{os.getpid()}"
         beside.write_text(json.dumps(self.as_json()), encoding="utf-8")
-        beside.replace(self._out / "fleet.json")
+        beside.replace(self._out / FLEET)
 
     # -- the storm ---------------------------------------------------------------------------
 
@@ -188,7 +192,7 @@ class Master:
         """A test begins: perhaps not the first one, where Locust is led from its web page."""
         self.rewind()
         self._tally, self._workers = Tally(), {}
-        self._ended_at, self._latest = None, None
+        self._ended_at, self._latest, self._stopping = None, None, False
         self._began = self._clock()
         if self._distributed:
             self._expected = set(self.environment.runner.clients)
@@ -245,6 +249,10 @@ class Master:
             runner.quit()
         else:
             runner.stop()
+
+    def _test_stopping(self, **_: Any) -> None:
+        self._gather()
+        self._stopping = True
 
     def _test_stop(self, **_: Any) -> None:
         """The test is over, by plan or because somebody stopped it."""

@@ -2,18 +2,15 @@
 
 The names are those of docker/alerts.yml. Durations are summaries, since that is what a tally holds:
 their quantiles are of the whole storm, `_sum` and `_count` give the averages of any while.
-
-The format is https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from squall.load.tally import MEASURES, Tally
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from squall.prometheus import family, heading, sample
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -30,8 +27,6 @@ _WORKERS = (
     ("users", "users", "Users of a worker process."),
 )
 
-Labels = Mapping[str, str | float]
-
 
 def exposition(fleet: Mapping[str, Any]) -> str:
     """The text for what `fleet.json` holds. Raises ValueError where there is no tally in it."""
@@ -40,22 +35,22 @@ def exposition(fleet: Mapping[str, Any]) -> str:
 
 def _of_tally(tally: Tally) -> Iterator[str]:
     for name, counted, about in _COUNTERS:
-        yield from _family(f"{name}_total", "counter", about, [({}, tally.total(counted))])
-    yield from _family("users_whole", "gauge", "Users that are whole.", [({}, tally.whole())])
+        yield from family(f"squall_{name}_total", "counter", about, [({}, tally.total(counted))])
+    about = "Users that are whole."
+    yield from family("squall_users_whole", "gauge", about, [({}, tally.whole())])
     for name in MEASURES:
         yield from _summary(name, tally)
 
 
 def _summary(name: str, tally: Tally) -> Iterator[str]:
-    histogram, family = tally.measures[name], f"squall_{name}_seconds"
-    yield f"# HELP {family} How long users took: {name.replace('_', ' ')}."
-    yield f"# TYPE {family} summary"
+    histogram, known = tally.measures[name], f"squall_{name}_seconds"
+    yield from heading(known, "summary", f"How long users took: {name.replace('_', ' ')}.")
     for quantile in QUANTILES:
         value = histogram.percentile(quantile * 100)
         if value is not None:
-            yield _sample(family, {"quantile": quantile}, value)
-    yield _sample(f"{family}_sum", {}, histogram.sum)
-    yield _sample(f"{family}_count", {}, histogram.count)
+            yield sample(known, {"quantile": quantile}, value)
+    yield sample(f"{known}_sum", {}, histogram.sum)
+    yield sample(f"{known}_count", {}, histogram.count)
 
 
 def _of_workers(fleet: Mapping[str, Any]) -> Iterator[str]:
@@ -65,22 +60,4 @@ def _of_workers(fleet: Mapping[str, Any]) -> Iterator[str]:
             for worker, report in fleet["workers"].items()
             if key in report
         ]
-        yield from _family(f"worker_{name}", "gauge", about, told)
-
-
-def _family(
-    name: str, kind: str, about: str, samples: Iterable[tuple[Labels, float]]
-) -> Iterator[str]:
-    yield f"# HELP squall_{name} {about}"
-    yield f"# TYPE squall_{name} {kind}"
-    for labels, value in samples:
-        yield _sample(f"squall_{name}", labels, value)
-
-
-def _sample(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{_escaped(str(each))}"' for key, each in labels.items())
-    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        yield from family(f"squall_worker_{name}", "gauge", about, told)

@@ -13,10 +13,11 @@ from typing import Any
 
 from flask import Response, request
 
-from squall.certify.markup import Markup
 from squall.load import metrics, storm_page
 from squall.load.master import Master
 from squall.load.results import Fleet
+from squall.pages.markup import Markup
+from squall.prometheus import CONTENT_TYPE
 
 TAB = "storm"
 
@@ -36,7 +37,7 @@ def add(web_ui: Any, master: Master) -> None:
         return Response(now(), mimetype="text/html")
 
     def for_prometheus() -> Response:
-        return Response(metrics.exposition(master.as_json()), content_type=metrics.CONTENT_TYPE)
+        return Response(metrics.exposition(master.as_json()), content_type=CONTENT_TYPE)
 
     def fleet() -> Response:
         return Response(json.dumps(master.as_json()), mimetype="application/json")

@@ -1,7 +1,7 @@
 """The plots of a storm as SVG: a line over time with bands where faults were, and a histogram.
 
-Classes carry the colours, so that the page decides about light and dark. Marks are also told by
-attributes of their own: where a server forbids styles, the plots can still be read.
+Marks are told by attributes of their own, too: where a server forbids styles, the plots can still
+be read.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from squall.certify.markup import Markup, tag
 from squall.load.histogram import Histogram
 from squall.load.thresholds import duration
 from squall.load.timeline import Phase
+from squall.pages import drawing
+from squall.pages.drawing import middle, px, round_numbers
+from squall.pages.markup import Markup, tag
 
 WIDTH = 720
 LEFT = 56
@@ -21,7 +23,6 @@ RIGHT = 18
 TOP = 34
 HEIGHT = 150
 FOOT = 24
-LETTER = 5.9
 MOST_POINTS = 600
 
 Point = tuple[float, float]
@@ -63,17 +64,14 @@ def over_time(
     highest = 1.0 if percent else _round_up(max((value for _, value in drawn), default=0.0))
     scale = Scale(since, until, highest)
     marks = [0.0, 0.5, 1.0] if percent else [0.0, highest / 2, highest]
-    return tag(
-        "svg",
-        tag("title", title),
-        *_grid(scale, marks, percent=percent),
+    moments = [(scale.x(at), f"{at:g} s") for at in round_numbers(since, until)]
+    return _plot(
+        title,
+        *_levels(scale, marks, percent=percent),
+        *_ticks(moments),
         *_bands(phases, scale),
         tag("path", d=_area(drawn, scale), class_="area", fill="none"),
         tag("path", d=_line(drawn, scale), class_="line", fill="none", stroke="currentColor"),
-        viewBox=f"0 0 {WIDTH} {TOP + HEIGHT + FOOT}",
-        role="img",
-        aria_label=title,
-        class_="plot",
     )
 
 
@@ -93,25 +91,19 @@ def spread(histogram: Histogram, title: str) -> Markup:
         tag(
             "rect",
             tag("title", f"{duration(begin)} to {duration(end)}: {count:,}"),
-            x=_n(x(begin) + 0.5),
-            y=_n(scale.y(count)),
-            width=_n(max(1.0, x(end) - x(begin) - 1)),
-            height=_n(max(0.0, scale.y(0) - scale.y(count))),
+            x=px(x(begin) + 0.5),
+            y=px(scale.y(count)),
+            width=px(max(1.0, x(end) - x(begin) - 1)),
+            height=px(max(0.0, scale.y(0) - scale.y(count))),
             class_="bar",
         )
         for begin, end, count in bars
     ]
-    ticks = list(_log_ticks(least, most))
-    return tag(
-        "svg",
-        tag("title", title),
+    return _plot(
+        title,
         *_levels(scale, [0.0, scale.highest / 2, scale.highest], percent=False),
         *rects,
-        *(_text(x(tick), TOP + HEIGHT + 15, duration(tick), "tick", "middle") for tick in ticks),
-        viewBox=f"0 0 {WIDTH} {TOP + HEIGHT + FOOT}",
-        role="img",
-        aria_label=title,
-        class_="plot",
+        *_ticks((x(tick), duration(tick)) for tick in _log_ticks(least, most)),
     )
 
 
@@ -156,32 +148,33 @@ def _log_ticks(least: float, most: float) -> Iterator[float]:
 # -- the frame -----------------------------------------------------------------------------------
 
 
-def _grid(scale: Scale, marks: Sequence[float], *, percent: bool) -> Iterator[Markup]:
-    yield from _levels(scale, marks, percent=percent)
-    for at in moments(scale.since, scale.until):
-        yield _text(scale.x(at), TOP + HEIGHT + 15, f"{at:g} s", "tick", "middle")
+def _plot(title: str, *parts: Markup) -> Markup:
+    return tag(
+        "svg",
+        tag("title", title),
+        *parts,
+        viewBox=f"0 0 {WIDTH} {TOP + HEIGHT + FOOT}",
+        role="img",
+        aria_label=title,
+        class_="plot",
+    )
+
+
+def _ticks(ticks: Iterable[tuple[float, str]]) -> Iterator[Markup]:
+    for x, said in ticks:
+        yield _text(middle(x, said, WIDTH), TOP + HEIGHT + 15, said, "middle")
 
 
 def _levels(scale: Scale, marks: Sequence[float], *, percent: bool) -> Iterator[Markup]:
-    path = "".join(f"M{LEFT} {_n(scale.y(mark))}H{WIDTH - RIGHT}" for mark in marks)
+    path = "".join(f"M{LEFT} {px(scale.y(mark))}H{WIDTH - RIGHT}" for mark in marks)
     yield tag("path", d=path, class_="grid", fill="none", stroke="currentColor", stroke_width=0.3)
     for mark in marks:
         said = f"{mark:.0%}" if percent else f"{mark:,.6g}"
-        yield _text(LEFT - 6, scale.y(mark) + 3, said, "tick", "end")
-
-
-def moments(since: float, until: float) -> list[float]:
-    """Round moments, nine at most."""
-    rough = (until - since) / 8
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough * 0.999)
-    first = math.ceil(since / step - 1e-9)
-    return [step * n for n in range(first, math.floor(until / step + 1e-9) + 1)]
+        yield _text(LEFT - 6, scale.y(mark) + 3, said, "end")
 
 
 def _bands(phases: Sequence[Phase], scale: Scale) -> Iterator[Markup]:
     """A fault that lasted is a band, one that struck at once a line; each with its name."""
-    free = [0.0, 0.0]
     for phase in phases:
         left, right = scale.x(phase.at), scale.x(phase.until)
         lasted = right - left > 1.6
@@ -189,36 +182,33 @@ def _bands(phases: Sequence[Phase], scale: Scale) -> Iterator[Markup]:
         yield tag(
             "rect",
             tag("title", f"{said} until {phase.until:g} s" if lasted else said),
-            x=_n(left),
-            y=_n(TOP - 6),
-            width=_n(max(1.6, right - left)),
-            height=_n(HEIGHT + 6),
+            x=px(left),
+            y=px(TOP - 6),
+            width=px(max(1.6, right - left)),
+            height=px(HEIGHT + 6),
             class_="band" if lasted else "strike",
             fill_opacity=0.2 if lasted else 0.7,
         )
-        long = len(phase.label) * LETTER
-        start = min(left, WIDTH - RIGHT - long)
-        row = next((row for row in (0, 1) if start >= free[row]), None)
-        if row is not None:
-            yield _text(start, TOP - 10 - 11 * row, phase.label, "fault", "start")
-            free[row] = start + long + 6
+    wanted = [(scale.x(phase.at), phase.label) for phase in phases]
+    lines = (TOP - 10, TOP - 21)
+    yield from drawing.labels(wanted, lines, WIDTH - RIGHT, "fault", fill="currentColor")
 
 
 def _line(points: Sequence[Point], scale: Scale) -> str:
     """Steps: the value holds until the next point."""
     if not points:
         return "M0 0"
-    path = [f"M{_n(scale.x(scale.since))} {_n(scale.y(points[0][1]))}"]
+    path = [f"M{px(scale.x(scale.since))} {px(scale.y(points[0][1]))}"]
     for at, value in points:
-        path.append(f"V{_n(scale.y(value))}H{_n(scale.x(at))}")
+        path.append(f"V{px(scale.y(value))}H{px(scale.x(at))}")
     return "".join(path)
 
 
 def _area(points: Sequence[Point], scale: Scale) -> str:
     if not points:
         return "M0 0"
-    bottom = _n(scale.y(0))
-    return f"{_line(points, scale)}V{bottom}H{_n(scale.x(scale.since))}z"
+    bottom = px(scale.y(0))
+    return f"{_line(points, scale)}V{bottom}H{px(scale.x(scale.since))}z"
 
 
 def _round_up(value: float) -> float:
@@ -229,9 +219,5 @@ def _round_up(value: float) -> float:
     return next(power * nice for nice in (1, 2, 4, 5, 6, 8, 10) if power * nice >= value)
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str) -> Markup:
-    return tag("text", text, x=_n(x), y=_n(y), class_=kind, text_anchor=anchor, fill="currentColor")
-
-
-def _n(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
+def _text(x: float, y: float, text: str, anchor: str) -> Markup:
+    return drawing.label(x, y, text, "tick", text_anchor=anchor, fill="currentColor")

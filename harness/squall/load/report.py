@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from squall import __version__
-from squall.certify.markup import NOTHING, Markup, join, tag
-from squall.load.plots import over_time, spread
+from squall.load import fleet_view
+from squall.load.fleet_view import figure, said
+from squall.load.plots import spread
 from squall.load.results import Judged, Result
 from squall.load.tally import MEASURES
-from squall.load.thresholds import HERD, SPREAD, duration, metric_named, most_down
+from squall.load.thresholds import HERD, SPREAD, most_down
+from squall.pages.frame import chip, row, table
+from squall.pages.markup import NOTHING, Markup, join, tag
 from squall.verdict import Outcome
 
 REPORT = "report.html"
 LOCUST = "locust.html"
-
-Number = float | None
 
 
 def write(result: Result, folder: Path) -> Path:
@@ -35,34 +34,17 @@ def write(result: Result, folder: Path) -> Path:
 
 def page(result: Result, *, locust: bool = False) -> str:
     """The whole page. `locust` tells whether Locust's own report lies beside it."""
-    storm = result.storm
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{storm.name}: {result.outcome} · Squall"),
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Markup(_style())),
-    )
-    body = tag(
+    main = tag(
         "main",
         *_verdict(result),
         _tiles(result),
-        _thresholds(result),
+        *_thresholds(result),
         *_course(result),
         *_durations(result),
         *_particulars(result, locust=locust),
     )
-    foot = tag("footer", f"Squall {__version__}")
-    document = tag("html", head, tag("body", body, foot, class_="storm"), lang="en")
-    return join((Markup("<!doctype html>\n"), document, "\n"))
-
-
-def _style() -> str:
-    certify = resources.files("squall.certify") / "assets" / "report.css"
-    ours = resources.files("squall.load") / "assets" / "storm.css"
-    return certify.read_text(encoding="utf-8") + ours.read_text(encoding="utf-8")
+    title = f"{result.storm.name}: {result.outcome}"
+    return fleet_view.document(title, main)
 
 
 # -- what it came to -----------------------------------------------------------------------------
@@ -81,53 +63,28 @@ def _verdict(result: Result) -> Iterator[Markup]:
 
 
 def _chip(outcome: Outcome) -> Markup:
-    return tag("span", str(outcome).upper(), class_=f"chip {outcome}")
+    return chip(str(outcome).upper(), str(outcome))
 
 
 def _tiles(result: Result) -> Markup:
+    whole = result.fleet.tally.whole(result.window.until)
     numbers = result.numbers()
-    whole = f"{result.fleet.tally.whole(result.window.until):,} of "
-    users = int(numbers["users"] or 0)
-    tiles = [
-        _tile("restored", numbers["restored"], f"{whole}{users:,} users"),
-        _tile("recovery_p50", numbers["recovery_p50"], "half were whole again by then"),
-        _tile("recovery_p95", numbers["recovery_p95"], "drop to fully restored"),
-        _tile("recovery_p99", numbers["recovery_p99"], "drop to fully restored"),
-        _tile("recovery_max", numbers["recovery_max"], "the last one"),
-        _tile("peak_dials_per_s", numbers["peak_dials_per_s"], "in any one second"),
-        _tile(
-            "herd_factor", numbers["herd_factor"], f"1 is an even {SPREAD:g} s, {SPREAD:g} a herd"
-        ),
-        _tile("failures", numbers["failures"], "adapters that gave up or crashed"),
-    ]
-    return tag("dl", *tiles, class_="tiles")
+    notes = {
+        "restored": f"{whole:,} of {int(numbers['users'] or 0):,} users",
+        "recovery_p50": "half were whole again by then",
+        "recovery_p95": "drop to fully restored",
+        "recovery_p99": "drop to fully restored",
+        "recovery_max": "the last one",
+        "peak_dials_per_s": "in any one second",
+        "herd_factor": f"1 is an even {SPREAD:g} s, {SPREAD:g} a herd",
+        "failures": "adapters that gave up or crashed",
+    }
+    return fleet_view.tiles(numbers, notes)
 
 
-def _tile(metric: str, value: Number, note: str) -> Markup:
-    shown = "-" if value is None else metric_named(metric).say(value)
-    return tag("div", tag("dt", _TITLES[metric]), tag("dd", shown, tag("small", note)))
-
-
-_TITLES = {
-    "restored": "Restored",
-    "recovery_p50": "Recovery, median",
-    "recovery_p95": "Recovery, p95",
-    "recovery_p99": "Recovery, p99",
-    "recovery_max": "Recovery, longest",
-    "peak_dials_per_s": "Peak dials/s",
-    "herd_factor": "Herd factor",
-    "failures": "Failures",
-}
-
-
-def _thresholds(result: Result) -> Markup:
-    rows = [_judged(each) for each in result.judged]
-    return join(
-        (
-            tag("h2", "Thresholds"),
-            tag("div", tag("table", tag("tbody", *rows), class_="judged"), class_="wide"),
-        )
-    )
+def _thresholds(result: Result) -> Iterator[Markup]:
+    yield tag("h2", "Thresholds")
+    yield table((), [_judged(each) for each in result.judged], "judged stacked")
 
 
 def _judged(judged: Judged) -> Markup:
@@ -149,11 +106,6 @@ def _course(result: Result) -> Iterator[Markup]:
         until = max(until, tally.last() or 0.0)
     if until - since < 0.1:
         return
-    phases = [phase for phase in result.fleet.phases if phase.at <= until]
-    dials = list(tally.within("dialled", 1.0, since, until))
-    whole = [
-        (at, whole / users if users > 0 else 0.0) for at, users, whole in tally.levels(since, until)
-    ]
     yield tag("h2", "How it went")
     yield tag(
         "p",
@@ -161,16 +113,7 @@ def _course(result: Result) -> Iterator[Markup]:
         "Bands are faults that lasted, lines are faults that struck at once.",
         class_="quiet",
     )
-    yield _figure(
-        "Dials per second",
-        "in the second before; a herd is a spike",
-        over_time(dials, since, until, phases, title="Dials per second over time"),
-    )
-    yield _figure(
-        "Restored",
-        "the part of the users that were connected and served on every channel",
-        over_time(whole, since, until, phases, title="Restored part over time", percent=True),
-    )
+    yield from fleet_view.course(result.fleet, since, until, end=until)
     yield from _expectation(result)
 
 
@@ -188,39 +131,28 @@ def _expectation(result: Result) -> Iterator[Markup]:
     )
 
 
-def _figure(title: str, note: str, picture: Markup) -> Markup:
-    return tag("figure", tag("figcaption", title, " ", tag("small", note)), picture)
-
-
 def _durations(result: Result) -> Iterator[Markup]:
     measures = result.fleet.tally.measures
     recovery = measures["recovery"]
     if recovery.count:
-        yield _figure(
+        yield figure(
             "Recovery",
             f"{recovery.count:,} times, from the drop to fully restored",
             spread(recovery, "How often a recovery took how long"),
         )
     numbers = result.numbers()
     rows = [
-        tag(
-            "tr",
-            tag("th", name, tag("small", f" {_MEANS[name]}"), scope="row"),
-            tag("td", f"{measures[name].count:,}"),
-            *(
-                tag("td", _seconds(numbers[f"{name}_{statistic}"]))
-                for statistic in ("p50", "p95", "p99", "max")
-            ),
+        row(
+            join((name, tag("small", f" {_MEANS[name]}"))),
+            f"{measures[name].count:,}",
+            *(said(f"{name}_{part}", numbers[f"{name}_{part}"]) for part in _PARTS),
         )
         for name in MEASURES
         if measures[name].count
     ]
     if rows:
-        heads = ("", "measured", "p50", "p95", "p99", "longest")
-        head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
         yield tag("h2", "How long it took")
-        table = tag("table", head, tag("tbody", *rows), class_="numbers")
-        yield tag("div", table, class_="wide")
+        yield table(("", "measured", "p50", "p95", "p99", "longest"), rows, "numbers")
 
 
 _MEANS = {
@@ -233,10 +165,7 @@ _MEANS = {
     "recovery": "drop to fully restored",
     "lag": "exchange's time stamp to arrival",
 }
-
-
-def _seconds(value: Number) -> str:
-    return "-" if value is None else duration(value)
+_PARTS = ("p50", "p95", "p99", "max")
 
 
 # -- what was played -----------------------------------------------------------------------------
@@ -248,9 +177,7 @@ def _particulars(result: Result, *, locust: bool) -> Iterator[Markup]:
         yield tag("h2", "Failures")
         items = [tag("li", f"{count:,} times: {why}") for why, count in reasons]
         yield tag("ul", *items)
-    if result.fleet.workers:
-        yield tag("h2", "Workers")
-        yield _workers(result)
+    yield from fleet_view.workers(result.fleet, "users at the end")
     yield tag("h2", "The storm")
     yield tag("pre", _json(result.storm.as_dict()))
     link = tag("a", "Locust's own report", href=LOCUST) if locust else NOTHING
@@ -259,24 +186,8 @@ def _particulars(result: Result, *, locust: bool) -> Iterator[Markup]:
         tag("a", "results.json", href="results.json"),
         tag("a", "storm.yaml", href="storm.yaml"),
     ]
-    said = [part for file in files if file for part in (" · ", file)]
-    yield tag("p", *said[1:], class_="quiet")
-
-
-def _workers(result: Result) -> Markup:
-    rows = [
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            tag("td", f"{each.get('users', 0):,}"),
-            tag("td", f"{each.get('rss_bytes', 0) / 1e6:,.0f} MB"),
-            tag("td", str(each.get("state", ""))),
-        )
-        for name, each in result.fleet.workers.items()
-    ]
-    heads = ("worker", "users at the end", "memory", "state")
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
-    return tag("div", tag("table", head, tag("tbody", *rows), class_="numbers"), class_="wide")
+    parts = [part for file in files if file for part in (" · ", file)]
+    yield tag("p", *parts[1:], class_="quiet")
 
 
 def _json(value: dict[str, Any]) -> str:

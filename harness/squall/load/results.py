@@ -23,6 +23,7 @@ from squall.verdict import Outcome, Verdict, passed, unknown, worst
 from squall_proxy import CutFault
 
 FLEET = "fleet.json"
+FORMAT = 1
 RESULTS = "results.json"
 
 INTERRUPTED = 130
@@ -74,7 +75,7 @@ class Fleet:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fleet:
         """Raises ValueError, KeyError or TypeError where it is none."""
-        if data["format"] != 1:
+        if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']!r}")
         return cls(
             tally=Tally.from_json(data["tally"]),

@@ -141,7 +141,7 @@ class Metric:
             return percentage(value)
         if self.unit == "s":
             return duration(value)
-        return f"{value:,.0f}" if value == int(value) else f"{value:,.3g}"
+        return f"{value:,.0f}" if value == int(value) or value >= 999.5 else f"{value:.3g}"
 
     def basis(self, tally: Tally) -> str:
         """From how many measurements it comes."""
