@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import venue_world
 from squall.errors import ScenarioError
-from squall.exchange import (
-    EXCHANGE_FAULTS,
-    ExchangeFault,
-    Injection,
-    Membership,
-    Settings,
-    dialect,
-)
-from squall.exchange.actions import Abort, Action, Close, Send
-from squall.exchange.core import Exchange
+from squall.exchange import Membership, Settings, dialect
+from squall.exchange.actions import Send
 from squall.exchange.deribit.access import signature
 
 BOOK = "book.BTC-PERPETUAL.100ms"
@@ -29,96 +21,39 @@ ORDERS = "user.orders.any.any.raw"
 PATH = "/ws/api/v2"
 
 
-class World:
-    """An exchange, its clock and its clients. What the exchange does on the wire lands here."""
+class World(venue_world.World):
+    """An exchange that speaks Deribit, its clock and its clients."""
 
     def __init__(
         self, membership: Membership | None = None, *, observed: bool = True, **settings: Any
     ) -> None:
-        self.now = 100.0
-        self.events: list[tuple[str, int | None, dict[str, Any]]] = []
-        self.actions: list[Action] = []
-        self.exchange = Exchange(
-            dialect("deribit"),
-            Settings(**settings),
-            observe=self._observe if observed else None,
-            act=self._act,
-            rng=random.Random(7),
-            membership=membership,
-        )
-        self.exchange.begin(membership.origin if membership else self.now)
-        self.clients: dict[int, Client] = {}
-        self.key, self.secret = self.exchange.account.key, self.exchange.account.secret
-
-    def _observe(self, kind: str, connection: int | None = None, /, **detail: Any) -> None:
-        self.events.append((kind, connection, detail))
-
-    def _act(self, action: Action) -> None:
-        self.actions.append(action)
-        match action:
-            case Send(connections, text):
-                for number in connections:
-                    self.clients[number].inbox.append(json.loads(text))
-            case Close(number, code, _):
-                self.clients[number].closed_with = code
-            case Abort(number):
-                self.clients[number].aborted = True
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, from deadline to deadline."""
-        end = self.now + seconds
-        while (deadline := self.exchange.deadline) is not None and deadline <= end:
-            assert deadline >= self.now - 1e-9, "a deadline was missed"
-            self.now = max(self.now, deadline)
-            self.exchange.tick(self.now)
-        self.now = end
+        super().__init__("deribit", membership, observed=observed, **settings)
 
     def refusal(self, path: str = PATH) -> Any:
-        return self.exchange.admit(99, path, "127.0.0.1", self.now)
+        return self.admit(path)
 
-    def connect(self) -> Client:
-        assert self.refusal() is None
-        return self.welcome()
+    def connect(self, path: str = PATH) -> Client:
+        assert self.refusal(path) is None
+        return self.join(path)
 
-    def welcome(self) -> Client:
-        """A client that has been admitted."""
-        number = len(self.clients) + 1
-        client = self.clients[number] = Client(self, number)
-        self.exchange.connected(number, PATH, "127.0.0.1", self.now)
-        return client
-
-    def inject(self, name: str, **settings: Any) -> Injection:
-        fault: ExchangeFault = EXCHANGE_FAULTS[name](**settings)
-        return self.exchange.inject(fault, self.now)
-
-    def heal(self) -> None:
-        self.exchange.heal(None, self.now)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [detail for each, _, detail in self.events if each == kind]
+    def join(self, path: str = PATH) -> Client:
+        return self.seat(Client(self, self._numbers, path))
 
     def kinds(self) -> list[str]:
         return [kind for kind, _, _ in self.events]
 
 
-class Client:
+class Client(venue_world.Client):
     """One connection. `ask` waits for the reply in virtual time."""
 
-    def __init__(self, world: World, number: int) -> None:
-        self.world = world
-        self.number = number
-        self.inbox: list[dict[str, Any]] = []
-        self.closed_with: int | None = None
-        self.aborted = False
+    def __init__(self, world: World, number: int, path: str) -> None:
+        super().__init__(world, number, path)
         self._ids = iter(range(1, 100_000))
 
     def send(self, method: str, **params: Any) -> int:
         id = next(self._ids)
-        self.say(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+        self.say({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         return id
-
-    def say(self, text: str) -> None:
-        self.world.exchange.received(self.number, text, self.world.now)
 
     def ask(self, method: str, **params: Any) -> Any:
         """The result, or the error code as a negative-free `Failed`."""
@@ -141,9 +76,6 @@ class Client:
             client_secret=self.world.secret,
             scope=scope,
         )
-
-    def leave(self) -> None:
-        self.world.exchange.disconnected(self.number, 1006, "", "network", self.world.now)
 
     def data(self, channel: str) -> list[Any]:
         return list(self._data(channel))

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
+from squall.exchange.actions import Close
 from squall.exchange.binance.methods import API_METHODS, STREAM_METHODS
 from squall.exchange.binance.users import payload, signature
-from squall.verdict import Outcome
 from venue_adapters import fetch
-from venue_runs import NEUTRAL, failing, lacking, run, verdicts
-from venue_world import Client, Json, Stage, Step, World, play, stories, tell
+from venue_fuzz import any_story_ends_well, scalars, texts, values
+from venue_world import Client, Json, Stage, World, play
 
 TRADES = "btcusdt@trade"
 DEPTH = "btcusdt@depth@100ms"
@@ -208,19 +208,6 @@ def test_a_fault_may_keep_the_streams_of_the_url_away() -> None:
     assert here.of("error")[0]["injected"]
 
 
-def test_every_kind_has_channels_enough_for_the_catalogue() -> None:
-    dialect = world().exchange.dialect
-    for kind in ("trades", "book", "ticker"):
-        channels = dialect.channels(kind, 50)
-        assert len(set(channels)) == 50
-        assert {dialect.kind(name) for name in channels} == {kind}
-    assert dialect.channels("orders", 2) == ["userData"]
-    with pytest.raises(ValueError, match="no channels of kind 'candles'"):
-        dialect.channels("candles", 1)
-    with pytest.raises(ValueError, match="there are"):
-        dialect.channels("book", 5000)
-
-
 @pytest.mark.parametrize(
     "topic", ["aggTrade", "ticker", "miniTicker", "bookTicker", "kline_1m", "depth", "depth5"]
 )
@@ -229,13 +216,6 @@ def test_other_streams_flow_too(topic: str) -> None:
     client = here.connect(f"/ws/ethusdt@{topic}")
     here.advance(2)
     assert len(client.inbox) >= 3
-
-
-def test_there_is_nothing_at_other_paths() -> None:
-    for path in ("/", "/v2", "/wsx", "/ws-api/v2"):
-        refusal = world().admit(path)
-        assert refusal is not None
-        assert refusal.status == 404
 
 
 # --- pings and limits ----------------------------------------------------------------------------
@@ -292,7 +272,7 @@ def test_five_messages_a_second_are_allowed_and_the_sixth_closes() -> None:
     assert client.open
     here.advance(0.999)
     here.exchange.heard(client.number, here.now)
-    assert client.closed_with == (1008, "Too many requests")
+    assert Close(client.number, 1008, "Too many requests") in here.actions
     assert here.of("limit_exceeded") == [{"rule": "messages", "count": 6}]
 
 
@@ -352,8 +332,7 @@ def test_after_a_day_the_connection_ends_and_ten_minutes_before_it_is_said() -> 
     here.advance(2)
     assert len(events(client, "serverShutdown")) == 1
     here.advance(600)
-    assert client.closed_with is not None
-    assert client.closed_with[0] == 1001
+    assert client.closed_with == 1001
 
 
 def test_the_shutdown_is_announced_in_the_shape_of_each_connection() -> None:
@@ -607,39 +586,17 @@ def test_faults_reach_http_requests_by_their_name() -> None:
     assert number not in here.answers
 
 
-# --- what makes no sense here --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("what", ["private/buy", "expiry_ends_subscriptions", "heartbeat_set"])
-def test_the_dialect_says_what_it_lacks(what: str) -> None:
-    reason = world().exchange.dialect.lacks(what)
-    assert reason
-    assert "binance" in reason or "logon" in reason
-
-
-@pytest.mark.parametrize("what", ["test_burst", "gap", "order.place", "tick", "auth_succeeded"])
-def test_and_what_it_has(what: str) -> None:
-    assert world().exchange.dialect.lacks(what) is None
-
-
 # --- any text ------------------------------------------------------------------------------------
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters())
-    | st.sampled_from([TRADES, DEPTH, "BTCUSDT", "LIMIT", "BUY", "combined", "!ticker@arr"])
-)
-values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=6)
+scalar = scalars(TRADES, DEPTH, "BTCUSDT", "LIMIT", "BUY", "combined", "!ticker@arr")
+value = values(scalar)
 fields = st.sampled_from(
     ["symbol", "side", "type", "price", "quantity", "limit", "apiKey", "timestamp", "signature"]
 )
 methods = st.sampled_from([*STREAM_METHODS, *API_METHODS]) | st.text(max_size=12)
 requests = st.fixed_dictionaries(
     {"method": methods},
-    optional={"id": scalars, "params": st.dictionaries(fields, values) | values},
+    optional={"id": scalar, "params": st.dictionaries(fields, value) | value},
 )
 
 
@@ -651,7 +608,7 @@ def answers(client: Client, text: str) -> None:
     assert len(replies) == 1 or not client.open
 
 
-@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")), st.sampled_from([0, 1]))
+@given(texts, st.sampled_from([0, 1]))
 @settings(derandomize=True, deadline=None)
 def test_any_text_is_answered(text: str, api: int) -> None:
     answers(World("binance", tick=1000).connect((API, "/ws")[api]), text)
@@ -693,23 +650,19 @@ def test_any_query_and_body_is_answered(query: str, body: bytes) -> None:
     assert len(here.answers) == 3
 
 
-told = stories(
-    {
-        f"/ws/{TRADES}": [
-            {"method": "SUBSCRIBE", "params": [DEPTH, TRADES], "id": 1},
-            {"method": "UNSUBSCRIBE", "params": [TRADES], "id": 2},
-        ],
-        "/stream": [{"method": "SUBSCRIBE", "params": [DEPTH], "id": 1}],
-        API: [{"method": "time", "id": 1}, {"method": "userDataStream.subscribe", "id": 2}],
-    },
-    [("POST", "/api/v3/userDataStream"), ("GET", "/api/v3/depth?symbol=BTCUSDT")],
-)
-
-
-@given(told)
-@settings(derandomize=True, deadline=None, max_examples=200)
-def test_any_story_of_faults_and_clients_ends_well(story: list[Step]) -> None:
-    tell(World("binance", tick=20), story)
+def test_any_story_of_faults_and_clients_ends_well() -> None:
+    any_story_ends_well(
+        "binance",
+        {
+            f"/ws/{TRADES}": [
+                {"method": "SUBSCRIBE", "params": [DEPTH, TRADES], "id": 1},
+                {"method": "UNSUBSCRIBE", "params": [TRADES], "id": 2},
+            ],
+            "/stream": [{"method": "SUBSCRIBE", "params": [DEPTH], "id": 1}],
+            API: [{"method": "time", "id": 1}, {"method": "userDataStream.subscribe", "id": 2}],
+        },
+        [("POST", "/api/v3/userDataStream"), ("GET", "/api/v3/depth?symbol=BTCUSDT")],
+    )
 
 
 # --- on a socket ---------------------------------------------------------------------------------
@@ -779,30 +732,3 @@ def test_bodies_are_read_to_their_end_or_refused(head: bytes, status: bytes) -> 
         writer.close()
 
     play("binance", test)
-
-
-# --- the shipped catalogue -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [*NEUTRAL, "test-request"])
-def test_a_correct_adapter_passes(name: str) -> None:
-    result = run("binance", name)
-    assert result.outcome is Outcome.PASS, verdicts(result)
-
-
-@pytest.mark.parametrize(
-    ("adapter", "name", "check"),
-    [
-        ("TrustsAcks", "partial-ack", "subscriptions_restored"),
-        ("TrustsDiffs", "sequence-gap", "resynchronises"),
-        ("Impatient", "paced-restore", "paces_requests"),
-    ],
-)
-def test_an_adapter_with_a_bug_does_not(adapter: str, name: str, check: str) -> None:
-    result = run("binance", name, adapter)
-    assert check in failing(result), verdicts(result)
-
-
-def test_what_of_the_catalogue_makes_no_sense_here() -> None:
-    assert lacking("binance") == {"pending-requests", "queued-orders", "token-expiry"}
-    assert lacking("deribit") == set()

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
 from squall.exchange.bybit.methods import OPERATIONS, signature
-from squall.verdict import Outcome
 from venue_adapters import fetch
-from venue_runs import NEUTRAL, failing, lacking, run, verdicts
-from venue_world import Client, Json, Stage, Step, World, play, stories, tell
+from venue_fuzz import any_story_ends_well, scalars, texts, values
+from venue_world import Client, Json, Stage, World, play
 
 LINEAR = "/v5/public/linear"
 SPOT = "/v5/public/spot"
@@ -161,20 +160,6 @@ def test_spot_takes_ten_topics_at_once() -> None:
     assert call(here.connect(SPOT), "subscribe", *topics)["success"] is False
     assert call(here.connect(SPOT), "subscribe", *topics[:10])["success"] is True
     assert call(here.connect(LINEAR), "subscribe", *topics)["success"] is True
-
-
-def test_every_kind_has_channels_enough_for_the_catalogue() -> None:
-    dialect = world().exchange.dialect
-    for kind in ("trades", "book", "ticker"):
-        channels = dialect.channels(kind, 50)
-        assert len(set(channels)) == 50
-        assert {dialect.kind(name) for name in channels} == {kind}
-    assert dialect.channels("orders", 2) == ["order"]
-    assert dialect.is_private("order")
-    with pytest.raises(ValueError, match="no channels of kind"):
-        dialect.channels("candles", 1)
-    with pytest.raises(ValueError, match="there are"):
-        dialect.channels("book", 5000)
 
 
 # --- logins and orders ---------------------------------------------------------------------------
@@ -361,23 +346,6 @@ def test_maintenance_is_announced_on_its_own_endpoint() -> None:
     assert data(client, "system.status")[-1]["data"][0]["state"] == "completed"
 
 
-def test_there_is_nothing_at_other_paths() -> None:
-    for path in ("/", "/v5/public", "/v5/public/nowhere", "/v5/privates"):
-        refusal = world().admit(path)
-        assert refusal is not None
-        assert refusal.status == 404
-
-
-@pytest.mark.parametrize("what", ["test_burst", "expire_token", "bad_checksum", "private/buy"])
-def test_the_dialect_says_what_it_lacks(what: str) -> None:
-    assert "bybit" in (world().exchange.dialect.lacks(what) or "")
-
-
-@pytest.mark.parametrize("what", ["restart_book", "gap", "order.create", "ban"])
-def test_and_what_it_has(what: str) -> None:
-    assert world().exchange.dialect.lacks(what) is None
-
-
 # --- REST ----------------------------------------------------------------------------------------
 
 
@@ -433,22 +401,15 @@ def test_faults_reach_http_requests_by_their_name() -> None:
 
 # --- any text ------------------------------------------------------------------------------------
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters())
-    | st.sampled_from([TRADES, BOOK, "order", "Buy", "Limit", "BTCUSDT"])
-)
-values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=6)
+scalar = scalars(TRADES, BOOK, "order", "Buy", "Limit", "BTCUSDT")
+value = values(scalar)
 fields = st.sampled_from(["symbol", "side", "orderType", "qty", "price", "orderLinkId", "orderId"])
 requests = st.fixed_dictionaries(
     {"op": st.sampled_from(sorted(OPERATIONS)) | st.text(max_size=9)},
     optional={
-        "args": st.lists(values | st.dictionaries(fields, values), max_size=4) | values,
-        "req_id": scalars,
-        "reqId": scalars,
+        "args": st.lists(value | st.dictionaries(fields, value), max_size=4) | value,
+        "req_id": scalar,
+        "reqId": scalar,
     },
 )
 
@@ -463,7 +424,7 @@ def answers(client: Client, text: str) -> None:
 paths = st.sampled_from([LINEAR, SPOT, OPTION, PRIVATE, TRADE])
 
 
-@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")), paths)
+@given(texts, paths)
 @settings(derandomize=True, deadline=None)
 def test_any_text_is_answered(text: str, path: str) -> None:
     answers(World("bybit", tick=1000).connect(path), text)
@@ -481,27 +442,23 @@ def test_any_request_is_answered(asked: list[Json], path: str) -> None:
     assert json.dumps(here.events, default=str)
 
 
-told = stories(
-    {
-        LINEAR: [
-            {"op": "subscribe", "args": [BOOK, TRADES]},
-            {"op": "unsubscribe", "args": [TRADES]},
-            {"op": "ping"},
-        ],
-        PRIVATE: [{"op": "subscribe", "args": ["order"]}, {"op": "ping"}],
-        TRADE: [{"op": "order.create", "args": [BUY]}],
-    },
-    [("GET", "/v5/market/time")],
-)
+def test_any_story_of_faults_and_clients_ends_well() -> None:
+    any_story_ends_well(
+        "bybit",
+        {
+            LINEAR: [
+                {"op": "subscribe", "args": [BOOK, TRADES]},
+                {"op": "unsubscribe", "args": [TRADES]},
+                {"op": "ping"},
+            ],
+            PRIVATE: [{"op": "subscribe", "args": ["order"]}, {"op": "ping"}],
+            TRADE: [{"op": "order.create", "args": [BUY]}],
+        },
+        [("GET", "/v5/market/time")],
+    )
 
 
-@given(told)
-@settings(derandomize=True, deadline=None, max_examples=200)
-def test_any_story_of_faults_and_clients_ends_well(story: list[Step]) -> None:
-    tell(World("bybit", tick=20), story)
-
-
-# --- on a socket, and the shipped catalogue ------------------------------------------------------
+# --- on a socket ---------------------------------------------------------------------------------
 
 
 def test_a_real_client_asks_for_the_time_logs_in_and_subscribes() -> None:
@@ -518,27 +475,3 @@ def test_a_real_client_asks_for_the_time_logs_in_and_subscribes() -> None:
             assert json.loads(await client.recv())["topic"] == "order"
 
     play("bybit", test)
-
-
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_a_correct_adapter_passes(name: str) -> None:
-    result = run("bybit", name)
-    assert result.outcome is Outcome.PASS, verdicts(result)
-
-
-@pytest.mark.parametrize(
-    ("adapter", "name", "check"),
-    [
-        ("TrustsDeltas", "sequence-gap", "resynchronises"),
-        ("IgnoresRefusals", "partial-ack", "subscriptions_restored"),
-        ("DoesNotWait", "reauth-order", "auth_before_private"),
-    ],
-)
-def test_an_adapter_with_a_bug_does_not(adapter: str, name: str, check: str) -> None:
-    result = run("bybit", name, adapter)
-    assert check in failing(result), verdicts(result)
-
-
-def test_what_of_the_catalogue_makes_no_sense_here() -> None:
-    assert lacking("bybit") == {"pending-requests", "queued-orders", "token-expiry", "test-request"}
-    assert lacking("deribit") == set()

@@ -32,12 +32,6 @@ def test_the_first_channels_are_those_that_everybody_knows() -> None:
     assert DERIBIT.channels("book", 0) == []
 
 
-@pytest.mark.parametrize(("kind", "count"), [("candles", 1), ("book", 100_000), ("book", -1)])
-def test_channels_that_do_not_exist_are_refused(kind: str, count: int) -> None:
-    with pytest.raises(ValueError, match=kind):
-        DERIBIT.channels(kind, count)
-
-
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

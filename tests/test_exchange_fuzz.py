@@ -8,19 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import venue_fuzz
 from squall.exchange import EXCHANGE_FAULTS, dialect
 from squall.exchange.deribit.methods import METHODS
 from test_exchange import BOOK, ORDERS, TRADES, Client, World
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters())
-    | st.sampled_from([BOOK, ORDERS, TRADES, "BTC-PERPETUAL", "connection", "limit"])
-)
-values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=6)
+scalars = venue_fuzz.scalars(BOOK, ORDERS, TRADES, "BTC-PERPETUAL", "connection", "limit")
+values = venue_fuzz.values(scalars)
 names = st.sampled_from(
     [
         *("channels", "interval", "grant_type", "client_id", "client_secret", "refresh_token"),
@@ -45,7 +39,7 @@ def answers_or_closes(client: Client, text: str) -> None:
         assert ("result" in reply) != ("error" in reply)
 
 
-@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+@given(venue_fuzz.texts)
 @settings(derandomize=True, deadline=None)
 def test_any_text_is_answered_or_closes(text: str) -> None:
     answers_or_closes(World().connect(), text)
@@ -124,7 +118,7 @@ def test_any_story_of_faults_and_clients_ends_well(
                 world.advance(what)
             case "connect":
                 if world.refusal() is None:
-                    here.append(world.welcome())
+                    here.append(world.join())
             case "login" if one := client(what):
                 login = {"client_id": world.key, "client_secret": world.secret}
                 one.send("public/auth", grant_type="client_credentials", **login)
@@ -139,16 +133,6 @@ def test_any_story_of_faults_and_clients_ends_well(
             case "leave" if one := client(what):
                 here.remove(one)
                 one.leave()
-        for one in [one for one in here if one.aborted]:
-            here.remove(one)
-            one.leave()
+        venue_fuzz.bury(here)
     whims.clear()
-    world.heal()
-    for one in here:
-        one.leave()
-    # Nobody is left: what is still on the agenda must do nothing.
-    quiet = len(world.actions)
-    world.advance(3600)
-    assert len(world.actions) == quiet
-    assert world.kinds().count("opened") == world.kinds().count("closed")
-    assert world.kinds().count("fault_started") == world.kinds().count("fault_ended")
+    venue_fuzz.end(world, here)

@@ -15,10 +15,9 @@ from websockets.asyncio.client import connect
 from squall.exchange.kraken.book import checksum
 from squall.exchange.kraken.methods import METHODS
 from squall.exchange.kraken.users import TOKEN_PATH, signature
-from squall.verdict import Outcome
-from venue_adapters import fetch
-from venue_runs import NEUTRAL, failing, lacking, run, verdicts
-from venue_world import Client, Json, Stage, Step, World, play, stories, tell
+from venue_adapters import fetch, update_fits
+from venue_fuzz import any_story_ends_well, scalars, texts, values
+from venue_world import Client, Json, Stage, World, play
 
 # The worked example of docs.kraken.com, guides, "Book checksum (v2)".
 ASKS = [
@@ -167,19 +166,6 @@ def test_trades_and_tickers_flow() -> None:
     assert [m["type"] for m in data(client, "ticker")][:2] == ["snapshot", "update"]
 
 
-def test_every_kind_has_channels_enough_for_the_catalogue() -> None:
-    dialect = world().exchange.dialect
-    for kind in ("trades", "book", "ticker"):
-        channels = dialect.channels(kind, 50)
-        assert len(set(channels)) == 50
-        assert {dialect.kind(name) for name in channels} == {kind}
-    assert dialect.channels("orders", 2) == ["executions"]
-    with pytest.raises(ValueError, match="no channels of kind"):
-        dialect.channels("candles", 1)
-    with pytest.raises(ValueError, match="there are"):
-        dialect.channels("book", 5000)
-
-
 # --- books ---------------------------------------------------------------------------------------
 
 
@@ -191,17 +177,9 @@ def test_the_checksum_is_that_of_the_documentation() -> None:
 def follow(book: Json, text: str) -> bool:
     """Apply a message; whether its checksum fits what the book then is."""
     message = json.loads(text, parse_float=str)
-    content = message["data"][0]
     if message["type"] == "snapshot":
         book.update({"bids": {}, "asks": {}})
-    for side in ("bids", "asks"):
-        for level in content[side]:
-            book[side].pop(level["price"], None)
-            if float(level["qty"]):
-                book[side][level["price"]] = level["qty"]
-    asks = sorted(book["asks"].items(), key=lambda level: float(level[0]))
-    bids = sorted(book["bids"].items(), key=lambda level: -float(level[0]))
-    return bool(checksum(asks, bids) == content["checksum"])
+    return update_fits(book, message["data"][0])
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USD", "DOGE/EUR", "HBAR/USDT"])
@@ -469,39 +447,16 @@ def test_mistakes_come_with_status_200_and_words(method: str, target: str, error
     assert world().http(method, target) == (200, {"error": [error]})
 
 
-def test_there_is_nothing_at_other_paths() -> None:
-    refusal = world().admit("/v1")
-    assert refusal is not None
-    assert refusal.status == 404
-
-
-@pytest.mark.parametrize("what", ["test_burst", "expiry_ends_subscriptions", "private/buy"])
-def test_the_dialect_says_what_it_lacks(what: str) -> None:
-    assert "kraken" in (world().exchange.dialect.lacks(what) or "")
-
-
-@pytest.mark.parametrize("what", ["bad_checksum", "restart_book", "token_lifetime", "add_order"])
-def test_and_what_it_has(what: str) -> None:
-    assert world().exchange.dialect.lacks(what) is None
-
-
 # --- any text ------------------------------------------------------------------------------------
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters())
-    | st.sampled_from(["book", "trade", "executions", "BTC/USD", "limit", "buy"])
-)
-values = st.recursive(scalars, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=6)
+scalar = scalars("book", "trade", "executions", "BTC/USD", "limit", "buy")
+value = values(scalar)
 fields = st.sampled_from(
     ["channel", "symbol", "depth", "order_type", "side", "order_qty", "cl_ord_id", "order_id"]
 )
 requests = st.fixed_dictionaries(
     {"method": st.sampled_from(sorted(METHODS)) | st.text(max_size=9)},
-    optional={"params": st.dictionaries(fields, values) | values, "req_id": scalars},
+    optional={"params": st.dictionaries(fields, value) | value, "req_id": scalar},
 )
 
 
@@ -512,7 +467,7 @@ def answers(client: Client, text: str) -> None:
     assert [m for m in client.inbox[before:] if "channel" not in m]
 
 
-@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+@given(texts)
 @settings(derandomize=True, deadline=None)
 def test_any_text_is_answered(text: str) -> None:
     answers(World("kraken", tick=1000).connect("/v2"), text)
@@ -539,26 +494,19 @@ def test_any_body_is_answered(body: bytes) -> None:
     assert len(here.answers) == 1
 
 
-told = stories(
-    {
-        "/v2": [
-            {"method": "subscribe", "params": {"channel": "book", "symbol": ["BTC/USD"]}},
-            {"method": "unsubscribe", "params": {"channel": "book", "symbol": ["BTC/USD"]}},
-            {"method": "subscribe", "params": {"channel": "ticker", "symbol": ["BTC/USD", "X"]}},
-            {"method": "ping"},
-        ]
-    },
-    [("POST", TOKEN_PATH), ("GET", "/0/public/Time")],
-)
+def test_any_story_of_faults_and_clients_ends_well() -> None:
+    book = {"channel": "book", "symbol": ["BTC/USD"]}
+    says = [
+        {"method": "subscribe", "params": book},
+        {"method": "unsubscribe", "params": book},
+        {"method": "subscribe", "params": {"channel": "ticker", "symbol": ["BTC/USD", "X"]}},
+        {"method": "ping"},
+    ]
+    asks = [("POST", TOKEN_PATH), ("GET", "/0/public/Time")]
+    any_story_ends_well("kraken", {"/v2": says}, asks)
 
 
-@given(told)
-@settings(derandomize=True, deadline=None, max_examples=200)
-def test_any_story_of_faults_and_clients_ends_well(story: list[Step]) -> None:
-    tell(World("kraken", tick=20), story)
-
-
-# --- on a socket, and the shipped catalogue ------------------------------------------------------
+# --- on a socket ---------------------------------------------------------------------------------
 
 
 def test_a_real_client_fetches_a_token_and_follows_its_orders() -> None:
@@ -577,31 +525,3 @@ def test_a_real_client_fetches_a_token_and_follows_its_orders() -> None:
                 assert json.loads(await client.recv())["sequence"] == 2
 
     play("kraken", test)
-
-
-@pytest.mark.parametrize("name", NEUTRAL)
-def test_a_correct_adapter_passes(name: str) -> None:
-    result = run("kraken", name)
-    assert result.outcome is Outcome.PASS, verdicts(result)
-
-
-@pytest.mark.parametrize(
-    ("adapter", "name", "check"),
-    [
-        ("TrustsUpdates", "sequence-gap", "resynchronises"),
-        ("IgnoresErrors", "partial-ack", "subscriptions_restored"),
-    ],
-)
-def test_an_adapter_with_a_bug_does_not(adapter: str, name: str, check: str) -> None:
-    result = run("kraken", name, adapter)
-    assert check in failing(result), verdicts(result)
-
-
-def test_what_of_the_catalogue_makes_no_sense_here() -> None:
-    assert lacking("kraken") == {
-        "pending-requests",
-        "queued-orders",
-        "token-expiry",
-        "test-request",
-    }
-    assert lacking("deribit") == set()

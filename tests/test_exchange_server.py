@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from squall.errors import NetworkError
 from squall.exchange import EXCHANGE_FAULTS, ExchangeServer, Settings, dialect
 from squall.virtual_clock import VirtualClockLoop
+from squall_proxy.frames import frame_size
 from test_exchange import BOOK, PATH, TRADES
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -512,9 +514,148 @@ def test_a_token_expires_in_virtual_time() -> None:
     in_virtual_time(test)
 
 
-def upgrade() -> bytes:
+# --- compression ---------------------------------------------------------------------------------
+
+DEFLATE = {"permessage_deflate": True}
+OFFER = "permessage-deflate; server_no_context_takeover"
+TAIL = b"\0\0\xff\xff"  # which the sender leaves off (RFC 7692, section 7.2.1)
+
+
+@pytest.mark.parametrize("batch", [0.0, 0.02])
+def test_a_client_that_offers_compression_gets_it(run: Run, batch: float) -> None:
+    async def test(stage: Stage) -> None:
+        async with stage.client() as client, stage.client(compression=None) as plain:
+            for each in (client, plain):
+                assert await ask(each, "public/subscribe", channels=[BOOK]) == [BOOK]
+            # Sent at the same moments, one compressed and the other not: they say the same.
+            packed, unpacked = [], []
+            for _ in range(20):
+                packed.append((await hear(client))["params"]["data"])
+                unpacked.append((await hear(plain))["params"]["data"])
+            changes = {each["change_id"]: each for each in packed[1:]}
+            both = [each for each in unpacked[1:] if each["change_id"] in changes]
+            assert len(both) > 10
+            assert all(each == changes[each["change_id"]] for each in both)
+            assert [each.name for each in client.protocol.extensions] == ["permessage-deflate"]
+            assert plain.protocol.extensions == []
+        assert stage.of("opened") == [
+            {"path": PATH, "extensions": "permessage-deflate"},
+            {"path": PATH},
+        ]
+
+    run(test, settings={**DEFLATE, "batch_interval": batch})
+
+
+def test_an_offer_is_declined_unless_the_settings_say_otherwise(run: Run) -> None:
+    async def test(stage: Stage) -> None:
+        async with stage.client() as client:
+            assert client.protocol.extensions == []
+            assert await ask(client, "public/test")
+        assert stage.of("opened") == [{"path": PATH}]
+
+    run(test)
+
+
+def test_aiohttp_reads_what_is_compressed_and_is_read(run: Run) -> None:
+    aiohttp = pytest.importorskip("aiohttp", reason="it is no dependency of Squall's")
+
+    async def test(stage: Stage) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(stage.url, compress=15) as client,
+        ):
+            params = {"channels": [BOOK, TRADES]}
+            await client.send_json({"id": 1, "method": "public/subscribe", "params": params})
+            answer = await client.receive_json(timeout=PATIENCE)
+            assert sorted(answer["result"]) == sorted([BOOK, TRADES])
+            for _ in range(20):
+                heard = await client.receive_json(timeout=PATIENCE)
+                assert heard["params"]["channel"] in (BOOK, TRADES)
+            assert client.compress == 15
+        assert stage.of("opened")[0]["extensions"].startswith("permessage-deflate")
+
+    run(test, settings=DEFLATE)
+
+
+def test_data_leave_compressed_and_are_counted_as_they_leave(run: Run) -> None:
+    async def test(stage: Stage) -> None:
+        reader, writer = await asyncio.open_connection(*stage.server.address)
+        writer.write(upgrade(OFFER))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert f"Sec-WebSocket-Extensions: {OFFER}\r\n".encode() in head
+        channels = dialect("deribit").channels("trades", 9)
+        params = {"channels": channels, "pad": "x" * 100}
+        writer.write(text({"id": 1, "method": "public/subscribe", "params": params}))
+        heard = len(head)
+        for _ in range(20):
+            whole = await next_frame(reader)
+            heard += len(whole)
+            assert whole[0] == 0xC1, "a whole text, compressed"
+            inflated = zlib.decompressobj(-15).decompress(payload(whole) + TAIL)
+            assert len(inflated) > len(whole)
+            assert json.loads(inflated)["jsonrpc"] == "2.0"
+        writer.write(text({"id": 2, "method": "public/unsubscribe_all", "params": params}))
+        answered = False
+        while not answered:
+            whole = await next_frame(reader)
+            heard += len(whole)
+            inflated = zlib.decompressobj(-15).decompress(payload(whole) + TAIL)
+            answered = json.loads(inflated).get("id") == 2
+        assert stage.server.exchange.counts.bytes_out == heard
+        writer.close()
+
+    run(test, settings=DEFLATE)
+
+
+@pytest.mark.parametrize(
+    ("offer", "packed", "code"),
+    [
+        (OFFER, b" " * 50_000_000, 1009),
+        ("", b"nobody agreed on that", 1002),
+        ("permessage-deflate; novelty", b"nobody agreed on that", 1002),
+    ],
+    ids=["a bomb", "no offer", "an offer that was declined"],
+)
+def test_who_compresses_what_it_must_not_is_closed(
+    run: Run, offer: str, packed: bytes, code: int
+) -> None:
+    packer = zlib.compressobj(wbits=-15)
+    data = packer.compress(packed) + packer.flush(zlib.Z_SYNC_FLUSH)
+    size = len(data).to_bytes(8, "big")
+
+    async def test(stage: Stage) -> None:
+        reader, writer = await asyncio.open_connection(*stage.server.address)
+        writer.write(upgrade(offer))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert (b"Extensions" in head) is (offer == OFFER)
+        writer.write(b"\xc1\xff" + size + bytes(4) + data)
+        whole = await next_frame(reader)
+        assert whole[0] == 0x88
+        assert payload(whole)[:2] == code.to_bytes(2, "big")
+        writer.close()
+        assert (await stage.seen("closed"))[0]["code"] == code
+        assert stage.of("request") == []
+
+    run(test, settings=DEFLATE)
+
+
+async def next_frame(reader: asyncio.StreamReader) -> bytes:
+    found = b""
+    async with asyncio.timeout(PATIENCE):
+        while not (size := frame_size(found)):
+            found += await reader.readexactly(1)
+        return found + await reader.readexactly(size - len(found))
+
+
+def payload(whole: bytes) -> bytes:
+    """What a server's frame holds, which is never masked."""
+    return whole[{126: 4, 127: 10}.get(whole[1], 2) :]
+
+
+def upgrade(extensions: str = "") -> bytes:
+    offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     return (
-        f"GET {PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{offer}"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
 

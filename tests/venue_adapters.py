@@ -433,6 +433,18 @@ class Bybit(Adapter):
             await link.until_subscribed(lambda missing: self.subscribe(link, missing))
 
 
+def update_fits(book: Json, data: Json) -> bool:
+    """Apply an update of Kraken; whether its checksum is that of what the book then is."""
+    for side in ("bids", "asks"):
+        for level in data[side]:
+            book[side].pop(level["price"], None)
+            if float(level["qty"]):
+                book[side][level["price"]] = level["qty"]
+    asks = sorted(book["asks"].items(), key=lambda level: float(level[0]))
+    bids = sorted(book["bids"].items(), key=lambda level: -float(level[0]))
+    return bool(checksum(asks, bids) == data["checksum"])
+
+
 class Kraken(Adapter):
     """Public channels on one connection, orders on another with a token of their own."""
 
@@ -514,14 +526,7 @@ class Kraken(Adapter):
         book = link.memory.get(name)
         if book is None:
             return
-        for side in ("bids", "asks"):
-            for level in data[side]:
-                book[side].pop(level["price"], None)
-                if float(level["qty"]):
-                    book[side][level["price"]] = level["qty"]
-        asks = sorted(book["asks"].items(), key=lambda level: float(level[0]))
-        bids = sorted(book["bids"].items(), key=lambda level: -float(level[0]))
-        if checksum(asks, bids) == data["checksum"]:
+        if update_fits(book, data):
             self.deliver(name, None, gap=type == "snapshot")
         else:
             del link.memory[name]

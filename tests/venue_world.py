@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from hypothesis import strategies as st
-
-from squall.exchange import EXCHANGE_FAULTS, ExchangeServer, Injection, Settings, dialect
+from squall.exchange import (
+    EXCHANGE_FAULTS,
+    ExchangeServer,
+    Injection,
+    Membership,
+    Settings,
+    dialect,
+)
 from squall.exchange.actions import Abort, Action, Answer, Close, Ping, Send
 from squall.exchange.core import Exchange
 from squall.exchange.protocol import HttpAnswer, HttpRequest
@@ -18,41 +23,50 @@ from squall.virtual_clock import VirtualClockLoop
 
 Json = dict[str, Any]
 Event = tuple[str, int | None, Json]
+C = TypeVar("C", bound="Client")
 
 
 class World:
     """An exchange, its clock and its clients. What the exchange does on the wire lands here."""
 
-    def __init__(self, venue: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        venue: str,
+        membership: Membership | None = None,
+        *,
+        observed: bool = True,
+        **settings: Any,
+    ) -> None:
         self.now = 100.0
         self.events: list[Event] = []
+        self.actions: list[Action] = []
         self.clients: dict[int, Client] = {}
         self.answers: dict[int, HttpAnswer] = {}
         self.exchange = Exchange(
             dialect(venue),
             Settings(**settings),
-            observe=self._observe,
+            observe=self._observe if observed else None,
             act=self._act,
             rng=random.Random(7),
+            membership=membership,
         )
-        self.exchange.begin(self.now)
+        self.exchange.begin(membership.origin if membership else self.now)
         self.key, self.secret = self.exchange.account.key, self.exchange.account.secret
         self._numbers = 0
-        self.done = 0
 
     def _observe(self, kind: str, connection: int | None = None, /, **detail: Any) -> None:
         self.events.append((kind, connection, detail))
 
     def _act(self, action: Action) -> None:
-        self.done += 1
+        self.actions.append(action)
         match action:
             case Send(connections, text):
                 for number in connections:
                     self.clients[number].inbox.append(json.loads(text))
             case Ping(number, payload):
                 self.clients[number].pings.append(payload)
-            case Close(number, code, reason):
-                self.clients[number].closed_with = (code, reason)
+            case Close(number, code, _):
+                self.clients[number].closed_with = code
             case Abort(number):
                 self.clients[number].aborted = True
             case Answer(number, answer):
@@ -67,6 +81,7 @@ class World:
         """Let time pass, from deadline to deadline."""
         end = self.now + seconds
         while (deadline := self.exchange.deadline) is not None and deadline <= end:
+            assert deadline >= self.now - 1e-9, "a deadline was missed"
             self.now = max(self.now, deadline)
             self.exchange.tick(self.now)
         self.now = end
@@ -84,8 +99,11 @@ class World:
 
     def join(self, path: str) -> Client:
         """A client that has been admitted."""
-        client = self.clients[self._numbers] = Client(self, self._numbers, path)
-        self.exchange.connected(client.number, path, "127.0.0.1", self.now)
+        return self.seat(Client(self, self._numbers, path))
+
+    def seat(self, client: C) -> C:
+        self.clients[client.number] = client
+        self.exchange.connected(client.number, client.path, "127.0.0.1", self.now)
         return client
 
     def http(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, Any]:
@@ -120,7 +138,7 @@ class Client:
         self.path = path
         self.inbox: list[Any] = []
         self.pings: list[bytes] = []
-        self.closed_with: tuple[int, str] | None = None
+        self.closed_with: int | None = None
         self.aborted = False
 
     @property
@@ -131,7 +149,7 @@ class Client:
         text = message if isinstance(message, str) else json.dumps(message)
         self.world.exchange.received(self.number, text, self.world.now)
 
-    def ask(self, message: Any) -> list[Any]:
+    def ask(self, message: Any, /) -> list[Any]:
         """Say it; what came until the venue's usual answering time was over."""
         before = len(self.inbox)
         self.say(message)
@@ -143,68 +161,6 @@ class Client:
 
     def leave(self) -> None:
         self.world.exchange.disconnected(self.number, 1006, "", "network", self.world.now)
-
-
-Step = tuple[str, Any]
-
-
-def stories(
-    says: Mapping[str, Sequence[Any]], asks: Sequence[tuple[str, str]]
-) -> st.SearchStrategy[list[Step]]:
-    """What may happen to a venue: clients of these paths that say these things, and faults."""
-    said = [(path, message) for path, messages in says.items() for message in messages]
-    return st.lists(
-        st.one_of(
-            st.tuples(st.just("connect"), st.sampled_from(sorted(says))),
-            st.tuples(st.just("say"), st.tuples(st.integers(0, 5), st.sampled_from(said))),
-            st.tuples(st.just("ask"), st.sampled_from(asks)),
-            st.tuples(st.just("inject"), st.sampled_from(sorted(EXCHANGE_FAULTS))),
-            st.tuples(st.just("heal"), st.none()),
-            st.tuples(st.just("pong"), st.integers(0, 5)),
-            st.tuples(st.just("leave"), st.integers(0, 5)),
-            st.tuples(st.just("advance"), st.floats(0, 700)),
-        ),
-        max_size=40,
-    )
-
-
-def tell(world: World, story: Sequence[Step]) -> None:
-    """Let it happen; in the end nobody is left, and nothing more may be done."""
-    here: list[Client] = []
-    for do, what in story:
-        near = here[what % len(here)] if isinstance(what, int) and here else None
-        match do, what:
-            case "connect", path:
-                if world.admit(path) is None:
-                    here.append(world.join(path))
-            case "say", (place, (path, message)) if here:
-                client = here[place % len(here)]
-                if client.path == path:
-                    client.say(message)
-            case "ask", (method, target):
-                world.ask_http(method, target, "nonce=1", x_mbx_apikey=world.key)
-            case "inject", fault:
-                world.inject(fault)
-            case "heal", _:
-                world.heal()
-            case "advance", seconds:
-                world.advance(seconds)
-            case "pong", _ if near:
-                near.pong(near.pings[-1] if near.pings else b"")
-            case "leave", _ if near:
-                here.remove(near)
-                near.leave()
-        for gone in [client for client in here if client.aborted]:
-            here.remove(gone)
-            gone.leave()
-    world.heal()
-    for client in here:
-        client.leave()
-    quiet = world.done
-    world.advance(100_000)
-    assert world.done == quiet
-    for begun, ended in (("opened", "closed"), ("fault_started", "fault_ended")):
-        assert len(world.of(begun)) == len(world.of(ended))
 
 
 class Stage:

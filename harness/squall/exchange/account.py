@@ -163,6 +163,28 @@ class Account:
         exchange.afterwards(lambda: exchange.broadcast.order_changed(order))
         return order
 
+    def elsewhere(
+        self, number: int, instrument: str, unit: float, price: float, *, id: str = "SQ-ELSEWHERE"
+    ) -> Order:
+        """The order that news `number` tells of where somebody trades from another place.
+
+        It is always the same, amended, unless it has an `id`; its amount is one to nine `unit`s.
+        """
+        exchange = self._exchange
+        return Order(
+            id=id,
+            instrument=instrument,
+            direction="buy",
+            amount=unit * (1 + number % 9),
+            price=price,
+            type="limit",
+            label="elsewhere",
+            connection=0,
+            created=exchange.origin,
+            updated=exchange.now,
+            state="open",
+        )
+
     def cancel(self, order: Order, reason: str) -> None:
         """Cancel an open order."""
         exchange = self._exchange

@@ -29,7 +29,7 @@ class Admission:
     def refusal(self, number: int, path: str, address: str) -> HttpAnswer | None:
         """The answer to a client that may not come in; None where it may."""
         exchange = self._exchange
-        if not exchange.dialect.serves(path):
+        if not exchange.dialect.serves(path.partition("?")[0]):
             return _NOT_FOUND
         if ban := self._ban(number, address):
             return ban

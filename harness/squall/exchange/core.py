@@ -107,14 +107,17 @@ class Exchange:
             self.observe("rest", number, method="GET", path=path, status=refusal.status)
         return refusal
 
-    def connected(self, number: int, path: str, address: str, now: float) -> None:
-        """A WebSocket connection is up."""
+    def connected(
+        self, number: int, path: str, address: str, now: float, extensions: str = ""
+    ) -> None:
+        """A WebSocket connection is up, with these extensions granted."""
         self.now = now
         session = Session(number, path, address, self.settings, self.manners, now)
         self._sessions[number] = session
         self.counts.upgrades += 1
         self.crowd[address] += 1
-        self.observe("opened", number, path=path)
+        granted = {"extensions": extensions} if extensions else {}
+        self.observe("opened", number, path=path, **granted)
         if session.open:
             self.dialect.opened(self, session)
             self.heartbeats.opened(session)
@@ -237,6 +240,11 @@ class Exchange:
     def wall_clock(self) -> float:
         """What the venue's clock shows, in seconds since 1970."""
         return self.settings.epoch + self.now - self.origin
+
+    def times(self, request: Request) -> tuple[float, float]:
+        """When a request came and when it is answered, on the venue's wall clock."""
+        now = self.wall_clock
+        return now - (self.now - request.received), now
 
     @property
     def locked(self) -> bool:

@@ -28,8 +28,15 @@ class Line(asyncio.Protocol):
 
     def __init__(self, server: ExchangeServer) -> None:
         self._server = server
-        kind = ThinWire if server.thin else FaithfulWire
-        self._wire: Wire = kind(max_size=server.settings.max_message_bytes)
+        settings = server.settings
+        self._wire: Wire = (
+            ThinWire(max_size=settings.max_message_bytes)
+            if server.thin
+            else FaithfulWire(
+                max_size=settings.max_message_bytes,
+                permessage_deflate=settings.permessage_deflate,
+            )
+        )
         self._transport: asyncio.Transport
         self._number: int | None = None
         self._peer = ("", 0)
@@ -92,6 +99,12 @@ class Line(asyncio.Protocol):
             self._gathered.append(frame)
         elif not self._transport.is_closing():
             self._transport.write(frame)
+
+    def say(self, payload: bytes) -> int:
+        """Send a text message as this connection has agreed on it; the bytes that it takes."""
+        frame = self._wire.text(payload)
+        self.write(frame)
+        return len(frame)
 
     def send_gathered(self) -> None:
         """Send in one piece what was gathered."""
@@ -213,7 +226,7 @@ class Line(asyncio.Protocol):
         if upgraded:
             self._upgraded = True
             self._server.lines[number] = self
-            exchange.connected(number, path, self._peer[0], now)
+            exchange.connected(number, path, self._peer[0], now, self._wire.granted)
 
     def _take(self, frame: Frame) -> None:
         exchange, number, now = self._server.exchange, self._numbered, self._server.now

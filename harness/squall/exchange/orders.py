@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,24 @@ class Order:
     updated: float
     state: str
     cancel_reason: str = ""
+
+    @property
+    def filled(self) -> float:
+        """How much of it is traded: all or nothing."""
+        return self.amount if self.state == "filled" else 0.0
+
+
+def amount(found: object) -> float | None:
+    """What a client wrote for a quantity or a price, as a number or in text; None where that is
+    none, or not more than 0.
+    """
+    try:
+        if isinstance(found, bool) or not isinstance(found, int | float | str):
+            return None
+        value = float(found)
+    except (ValueError, OverflowError):
+        return None
+    return value if 0 < value < math.inf else None
 
 
 class Orders:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from squall.exchange.manners import Manners
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from squall.exchange.session import Session
 
 RequestId = int | float | str | None
+
+# What a venue lacks together: settings, faults, and events that a step waits for.
+CREDITS = ("credit_pool", "credit_cost", "credit_refill")
+TESTS = (
+    *("test_burst", "test_requested", "test_answered"),
+    *("heartbeat_set", "heartbeat_minimum", "ping_interval", "ping_timeout"),
+)
 
 
 class Op(StrEnum):
@@ -143,13 +151,22 @@ class Dialect(ABC):
     """How one venue spells requests, replies, channels and data.
 
     `path` is where a client connects, `private_path` where it must go for private data, None
-    where one endpoint serves both.
+    where one endpoint serves both. `codes` are those of common failures, `errors` the words that go
+    with codes, `unexplained` those for a code that has none. `listed` has the channels of each
+    kind that scenarios ask for. `absent` says why what a scenario asks for makes no sense here;
+    `foreign` is how methods begin that only Deribit has.
     """
 
     name: ClassVar[str]
     path: ClassVar[str]
     private_path: ClassVar[str | None] = None
     manners: ClassVar[Manners] = Manners()
+    codes: ClassVar[Mapping[Trouble, int | str]]
+    errors: ClassVar[Mapping[int, str]] = MappingProxyType({})
+    unexplained: ClassVar[str] = "error"
+    listed: ClassVar[Mapping[str, Sequence[str]]]
+    absent: ClassVar[Mapping[str, str]]
+    foreign: ClassVar[tuple[str, ...]] = ("private/", "public/")
 
     def lacks(self, what: str) -> str | None:
         """Why something that a scenario may ask for makes no sense here; None where it does.
@@ -157,23 +174,34 @@ class Dialect(ABC):
         `what` is a fault, a setting of the exchange, a kind of event that a step waits for, or a
         method that a step requests.
         """
-        return None
+        if what.startswith(self.foreign):
+            return f"{what} is no method of {self.name}"
+        return self.absent.get(what)
 
     def serves(self, path: str) -> bool:
-        """Whether there is a WebSocket endpoint at this path."""
-        return path.partition("?")[0] == self.path
+        """Whether there is a WebSocket endpoint at this path, which has no query."""
+        return path == self.path
 
     def opened(self, exchange: Exchange, session: Session) -> None:
         """Do what the venue does when a connection is up."""
         return None
 
-    @abstractmethod
     def channels(self, kind: str, count: int) -> list[str]:
         """The first `count` channels of a kind: trades, book, ticker or orders (private).
 
         Raises ValueError where the venue has no such kind, or fewer channels of it. A venue that
         tells of all orders on one channel has that one, however many are asked for.
         """
+        if kind not in self.listed:
+            known = ", ".join(sorted(self.listed))
+            raise ValueError(f"{self.name} has no channels of kind '{kind}'. Known: {known}.")
+        names = self.listed[kind]
+        enough = 0 <= count <= len(names) or (kind == "orders" and len(names) == 1)
+        if not enough:
+            raise ValueError(
+                f"{count} channels of kind '{kind}' were asked for; there are {len(names)}"
+            )
+        return list(names[:count])
 
     @abstractmethod
     def is_private(self, channel: str) -> bool:
@@ -201,21 +229,23 @@ class Dialect(ABC):
     ) -> str | None:
         """Spell an error reply; None where the venue says nothing."""
 
-    @abstractmethod
     def trouble(self, trouble: Trouble) -> VenueError:
-        """The venue's own code for a common failure."""
+        """The venue's own error for a common failure."""
+        code = self.codes[trouble]
+        return VenueError(code, self.explain(code))
 
     def unauthorized(self, exchange: Exchange, request: Request) -> VenueError:
         """The error for a private request that neither a login nor a proof goes with."""
         return self.trouble(Trouble.UNAUTHORIZED)
 
-    @abstractmethod
     def explain(self, code: int | str) -> str:
-        """The venue's own words for an error code."""
+        """The venue's own words for an error code, which may be words itself."""
+        return code if isinstance(code, str) else self.errors.get(code, self.unexplained)
 
-    @abstractmethod
     def flows(self, exchange: Exchange, channel: str) -> bool:
-        """Whether the channel has steady traffic."""
+        """Whether the channel has steady traffic: news of orders where the settings say so."""
+        kind = self.kind(channel)
+        return exchange.settings.order_updates if kind == "orders" else kind != "other"
 
     @abstractmethod
     def data(self, exchange: Exchange, channel: str, number: int) -> Message:

@@ -13,9 +13,9 @@ import math
 import random
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 
 from squall.errors import NetworkError
 from squall.exchange.actions import Abort, Action, Answer, Close, Ping, Send
@@ -26,6 +26,7 @@ from squall.exchange.line import Line
 from squall.exchange.membership import Membership
 from squall.exchange.protocol import Dialect
 from squall.exchange.settings import Settings
+from squall_proxy.frames import frame
 
 Identify = Callable[[tuple[str, int]], int | None]
 
@@ -46,7 +47,8 @@ class ExchangeServer:
 
     Without `observe` nobody is told anything, which is faster. `warn` gets a line of text when the
     process is out of file descriptors, and when it has some again. `membership` makes the exchange
-    one of several processes. `thin` speaks WebSocket with less care and less effort (`wires`).
+    one of several processes. `thin` speaks WebSocket with less care and less effort (`wires`),
+    unless the settings want an extension granted.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class ExchangeServer:
         self.open: set[Line] = set()
         self._identify = identify
         self._warn = warn
-        self.thin = thin
+        self.thin = thin and not settings.permessage_deflate
         self._membership = membership
         self._numbers = (
             itertools.count(membership.number, membership.count)
@@ -264,23 +266,31 @@ class ExchangeServer:
     def _act(self, action: Action) -> None:
         match action:
             case Send(connections, text):
-                frame = Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+                if self.settings.permessage_deflate:
+                    self._send_deflated(connections, text.encode())
+                    return
+                data = frame(Opcode.TEXT, text.encode())
                 lines = self.lines
                 for number in connections:
-                    lines[number].write(frame)
-                self.exchange.counts.bytes_out += len(frame) * len(connections)
+                    lines[number].write(data)
+                self.exchange.counts.bytes_out += len(data) * len(connections)
             case Close(connection, code, reason):
                 self.lines[connection].close(code, reason)
             case Abort(connection):
                 self.lines[connection].abort()
             case Ping(connection, payload):
-                frame = Frame(Opcode.PING, payload).serialize(mask=False)
-                self.lines[connection].write(frame)
-                self.exchange.counts.bytes_out += len(frame)
+                data = frame(Opcode.PING, payload)
+                self.lines[connection].write(data)
+                self.exchange.counts.bytes_out += len(data)
             case Answer(connection, answer):
                 # Who has left in the meantime gets none.
                 if connection in self.lines:
                     self.lines[connection].answer(answer)
+
+    def _send_deflated(self, connections: Sequence[int], payload: bytes) -> None:
+        """To each what it has agreed on: what was compressed with a context fits nobody else."""
+        sent = sum(self.lines[number].say(payload) for number in connections)
+        self.exchange.counts.bytes_out += sent
 
 
 def _most_descriptors() -> float:

@@ -73,6 +73,10 @@ class Settings:
     max_message_bytes: int = 1_048_576
     """Longest message in bytes that a client may send; a longer one is answered with close 1009."""
 
+    permessage_deflate: bool = False
+    """Whether an offer of permessage-deflate is granted (RFC 7692). Messages of 64 bytes and more
+    are compressed then, for each connection by itself."""
+
     max_unsent_bytes: int = 4_194_304
     """Unsent bytes of one connection at which a client that does not read is cut off."""
 

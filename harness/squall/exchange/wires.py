@@ -1,8 +1,9 @@
 """RFC 6455 without I/O, twice: bytes come in, frames and bytes to send come out.
 
-`FaithfulWire` is the sans-I/O half of `websockets`. `ThinWire` is the least that the exchange needs
-of it, at about a third of its cost a login (docs/benchmarks-exchange.md): for load, where the other
-end is a client that is known to be right. It offers no extension and no subprotocol.
+`FaithfulWire` is the sans-I/O half of `websockets`, permessage-deflate (RFC 7692) included.
+`ThinWire` is the least that the exchange needs of it, at about a third of its cost a login
+(docs/benchmarks-exchange.md): for load, where the other end is a client that is known to be right.
+It grants no extension and no subprotocol.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
@@ -25,6 +27,7 @@ from squall.exchange.protocol import HttpAnswer
 from squall_proxy.frames import close_frame, frame, frame_size, masked
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+EXTENSIONS = "Sec-WebSocket-Extensions"
 BAD_REQUEST = HttpAnswer(400, "no WebSocket handshake (RFC 6455, section 4.2.1)\n", "text/plain")
 # RFC 9110, section 15.5.22; RFC 6455, section 4.4.
 _UPGRADE_REQUIRED = (
@@ -32,6 +35,11 @@ _UPGRADE_REQUIRED = (
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
 _END = b""
+SMALLEST_DEFLATED = 64
+"""Bytes of the shortest message that is compressed; RFC 7692, section 6 leaves it to the sender."""
+# The answer has no parameter that was not asked for; memLevel is what `websockets` itself serves
+# with, at half the memory of zlib's default.
+_DEFLATE = (ServerPerMessageDeflateFactory(compress_settings={"memLevel": 5}),)
 _LONGEST_HEADER = 14
 _MOST_IN_CONTROL_FRAMES = 125
 
@@ -41,6 +49,8 @@ class Wire(Protocol):
 
     close_sent: Close | None
     close_rcvd: Close | None
+    granted: str
+    """The extensions in force, as the answer to the upgrade names them; empty for none."""
 
     @property
     def is_open(self) -> bool:
@@ -58,6 +68,9 @@ class Wire(Protocol):
     def data_to_send(self) -> list[bytes]:
         """What is to be sent, since the last call."""
 
+    def text(self, payload: bytes) -> bytes:
+        """The frame of a text message, which must be sent: the next one may build upon it."""
+
     def close_expected(self) -> bool:
         """Whether the connection is about to end."""
 
@@ -69,7 +82,14 @@ class Wire(Protocol):
 
 
 class FaithfulWire(ServerProtocol):
-    """`websockets`, with the few words that the exchange has for it."""
+    """`websockets`, with the few words that the exchange has for it.
+
+    A message may inflate to `max_size` bytes, compressed or not: a longer one is answered by 1009.
+    """
+
+    def __init__(self, *, max_size: int, permessage_deflate: bool = False) -> None:
+        super().__init__(max_size=max_size, extensions=_DEFLATE if permessage_deflate else None)
+        self.granted = ""
 
     @property
     def is_open(self) -> bool:
@@ -79,6 +99,7 @@ class FaithfulWire(ServerProtocol):
     def upgrade(self, request: Request) -> bool:
         """Answer the request for a WebSocket; whether it is one."""
         response = self.accept(request)
+        self.granted = response.headers.get(EXTENSIONS, "")
         self.send_response(response)
         return response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 
@@ -93,6 +114,11 @@ class FaithfulWire(ServerProtocol):
         """The frames that have come since the last call."""
         return [event for event in self.events_received() if isinstance(event, Frame)]
 
+    def text(self, payload: bytes) -> bytes:
+        """The frame of a text message, which must be sent: the next one may build upon it."""
+        extensions = self.extensions if len(payload) >= SMALLEST_DEFLATED else None
+        return Frame(Opcode.TEXT, payload).serialize(mask=False, extensions=extensions)
+
 
 class ThinWire:
     """A server's half of RFC 6455, for messages of at most `max_size` bytes."""
@@ -100,6 +126,7 @@ class ThinWire:
     def __init__(self, *, max_size: int) -> None:
         self.close_sent: Close | None = None
         self.close_rcvd: Close | None = None
+        self.granted = ""
         self._max_size = max_size
         self._upgraded = False
         self._over = False
@@ -167,6 +194,10 @@ class ThinWire:
         """What is to be sent, since the last call."""
         writes, self._writes = self._writes, []
         return writes
+
+    def text(self, payload: bytes) -> bytes:
+        """The frame of a text message."""
+        return frame(Opcode.TEXT, payload)
 
     def close_expected(self) -> bool:
         """Whether the connection is about to end."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs
 
 from squall.exchange.binance import data, rest, streams, users, wire
@@ -24,6 +24,7 @@ from squall.exchange.core import Exchange
 from squall.exchange.manners import Manners
 from squall.exchange.orders import Order
 from squall.exchange.protocol import (
+    CREDITS,
     Dialect,
     HttpAnswer,
     HttpRequest,
@@ -31,35 +32,25 @@ from squall.exchange.protocol import (
     Op,
     Request,
     RequestId,
-    Trouble,
     VenueError,
 )
 from squall.exchange.session import Session
 
 API_PATH = "/ws-api/v3"
 FROM_URL = "url"
-_CODES = {
-    Trouble.BAD_CREDENTIALS: -2015,
-    Trouble.UNAUTHORIZED: -1002,
-    Trouble.RATE: -1003,
-    Trouble.MAINTENANCE: -1016,
-    Trouble.INTERNAL: -1001,
-}
 _KEY_LENGTH = 32
 _SHUTDOWN = "!serverShutdown"
 _NO_EXPIRY = "a logon lasts as long as its connection; a listenKey has listen_key_lifetime"
-_NO_CREDITS = "binance counts messages and has no credits"
-_LACKS = MappingProxyType(
+_NO_TEST = "binance pings by itself; no client asks it to"
+_ABSENT = MappingProxyType(
     {
         "token_lifetime": _NO_EXPIRY,
         "expiry_ends_subscriptions": _NO_EXPIRY,
-        "credit_pool": _NO_CREDITS,
-        "credit_cost": _NO_CREDITS,
-        "credit_refill": _NO_CREDITS,
+        **dict.fromkeys(CREDITS, "binance counts messages and has no credits"),
         "bad_checksum": "binance's books have no checksum",
         "restart_book": "binance sends no snapshots, and its numbers never begin anew",
-        "heartbeat_set": "binance pings by itself; no client asks it to",
-        "heartbeat_minimum": "binance pings by itself; no client asks it to",
+        "heartbeat_set": _NO_TEST,
+        "heartbeat_minimum": _NO_TEST,
         "trades_per_message": "a trade stream of binance sends every trade in its own message",
     }
 )
@@ -68,11 +59,15 @@ _LACKS = MappingProxyType(
 class Binance(Dialect):
     """How Binance spot spells requests, replies, streams and data."""
 
-    name: ClassVar[str] = "binance"
+    name = "binance"
     # Clients append /ws, /ws/<streams>, /stream?streams=… themselves.
-    path: ClassVar[str] = ""
-    private_path: ClassVar[str | None] = API_PATH
-    manners: ClassVar[Manners] = Manners(
+    path = ""
+    private_path = API_PATH
+    codes = wire.CODES
+    errors = wire.ERRORS
+    listed = streams.LISTED
+    absent = _ABSENT
+    manners = Manners(
         attempt_limit=300,
         attempt_window=300.0,
         ban_lifetime=120.0,
@@ -84,17 +79,10 @@ class Binance(Dialect):
         shutdown_notice=600.0,
     )
 
-    def lacks(self, what: str) -> str | None:
-        """Deribit's methods, tokens and credits."""
-        if what.startswith(("private/", "public/")):
-            return f"{what} is no method of binance"
-        return _LACKS.get(what)
-
     # --- connections ------------------------------------------------------------------------------
 
     def serves(self, path: str) -> bool:
         """Raw and combined streams, and the WebSocket API."""
-        path = path.partition("?")[0]
         return path in ("/ws", "/ws/", "/stream", "/stream/", API_PATH) or path.startswith("/ws/")
 
     def opened(self, exchange: Exchange, session: Session) -> None:
@@ -111,10 +99,6 @@ class Binance(Dialect):
             exchange.take(session, _subscription(FROM_URL, Op.SUBSCRIBE, None, names))
 
     # --- channels ---------------------------------------------------------------------------------
-
-    def channels(self, kind: str, count: int) -> list[str]:
-        """`btcusdt@trade` and so on; one user data stream tells of all orders."""
-        return streams.names(kind, count)
 
     def is_private(self, channel: str) -> bool:
         """The user data stream is."""
@@ -209,21 +193,16 @@ class Binance(Dialect):
             return wire.api_error(request.id, error, exchange.wall_clock)
         return wire.stream_error(request.id, error)
 
-    def trouble(self, trouble: Trouble) -> VenueError:
-        """Binance's code for a common failure."""
-        return wire.failure(_CODES[trouble])
-
-    def explain(self, code: int | str) -> str:
-        """Binance's words for an error code."""
-        return wire.ERRORS.get(code, "error") if isinstance(code, int) else code
-
     # --- data -------------------------------------------------------------------------------------
 
     def data(self, exchange: Exchange, channel: str, number: int) -> Message:
         """Message `number` of a stream."""
         time = int(exchange.wall_clock * 1000)
         if channel == USER_DATA:
-            return self._elsewhere(exchange, number, time)
+            id = f"elsewhere-{1_000_000 + number}"
+            price = float(streams.SYMBOLS["BTCUSDT"].price(-100))
+            order = exchange.account.elsewhere(number, "BTCUSDT", 0.001, price, id=id)
+            return Message(json.dumps(data.execution_report(order, time)))
         found = streams.stream(channel)
         assert found is not None, f"{channel} is served, so it exists"
         content, seq = data.event(found, number, time)
@@ -261,24 +240,6 @@ class Binance(Dialect):
             content = {"e": "listenKeyExpired", "E": time, "listenKey": key}
         exchange.send(self.envelope(session, USER_DATA, json.dumps(content)), session)
         exchange.broadcast.unsubscribe_private(session)
-
-    def _elsewhere(self, exchange: Exchange, number: int, time: int) -> Message:
-        """An order of the same account that is placed from another place."""
-        instrument = streams.SYMBOLS["BTCUSDT"]
-        order = Order(
-            id=f"elsewhere-{1_000_000 + number}",
-            instrument="BTCUSDT",
-            direction="buy",
-            amount=0.001 * (1 + number % 9),
-            price=float(instrument.price(-100)),
-            type="limit",
-            label="elsewhere",
-            connection=0,
-            created=exchange.origin,
-            updated=exchange.now,
-            state="open",
-        )
-        return Message(json.dumps(data.execution_report(order, time)))
 
     # --- notices, HTTP ----------------------------------------------------------------------------
 

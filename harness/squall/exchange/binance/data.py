@@ -232,7 +232,7 @@ def order_number(order: Order) -> int:
 
 def order_reply(order: Order, time: int) -> dict[str, Any]:
     """An order as a request for it answers."""
-    filled = order.amount if order.state == "filled" else 0.0
+    filled = order.filled
     return {
         "symbol": order.instrument,
         "orderId": order_number(order),
@@ -252,7 +252,7 @@ def order_reply(order: Order, time: int) -> dict[str, Any]:
 
 def execution_report(order: Order, time: int) -> dict[str, Any]:
     """The news of an order on the user data stream."""
-    filled = order.amount if order.state == "filled" else 0.0
+    filled = order.filled
     return {
         "e": "executionReport",
         "E": time,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from squall.exchange.binance.streams import SYMBOLS, USER_DATA, stream
 from squall.exchange.binance.wire import failure
 from squall.exchange.core import Exchange
 from squall.exchange.market import Instrument
-from squall.exchange.orders import Order
+from squall.exchange.orders import Order, amount
 from squall.exchange.protocol import Op, Request
 from squall.exchange.session import Session
 
@@ -296,13 +295,7 @@ def _choice(params: Mapping[str, Any], name: str, *allowed: str) -> str:
 
 
 def _amount(params: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    found = params.get(name, default)
-    try:
-        if isinstance(found, bool) or not isinstance(found, int | float | str):
-            raise ValueError(name)
-        value = float(found)
-    except (ValueError, OverflowError):
-        value = math.nan
-    if not 0 < value < math.inf:
+    value = amount(params.get(name, default))
+    if value is None:
         raise failure(-1102, f"Mandatory parameter '{name}' was not sent or is malformed.")
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,6 +25,12 @@ _NAME = re.compile(
     r"|(?P<depth>depth(?:5|10|20)(?:@100ms)?))"
 )
 _SPELT = {"trades": "trade", "book": "depth@100ms", "ticker": "ticker"}
+LISTED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **{kind: [f"{name.lower()}@{topic}" for name in SYMBOLS] for kind, topic in _SPELT.items()},
+        "orders": [USER_DATA],
+    }
+)
 _KINDS = {"trade": "trades", "book": "book", "ticker": "ticker"}
 
 
@@ -51,19 +57,3 @@ def stream(name: str) -> Stream | None:
         return None
     group = match.lastgroup or ""
     return Stream(name, _KINDS.get(group, "other"), match["symbol"].upper(), match[group])
-
-
-def names(kind: str, count: int) -> list[str]:
-    """The first `count` streams of a kind. Raises ValueError where there are not so many."""
-    if kind == "orders":
-        return [USER_DATA][:count]
-    if kind not in _SPELT:
-        raise ValueError(
-            f"binance has no channels of kind '{kind}'. Known: book, orders, ticker, trades."
-        )
-    known = [f"{symbol.lower()}@{_SPELT[kind]}" for symbol in SYMBOLS]
-    if not 0 <= count <= len(known):
-        raise ValueError(
-            f"{count} channels of kind '{kind}' were asked for; there are {len(known)}"
-        )
-    return known[:count]

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from squall.exchange.protocol import HttpAnswer, RequestId, VenueError
+from squall.exchange import strict_json
+from squall.exchange.protocol import HttpAnswer, RequestId, Trouble, VenueError
 
 # errors.md; codes 0 to 3 are those of web-socket-streams.md, "Error Messages".
 ERRORS: Mapping[int, str] = MappingProxyType(
@@ -40,6 +41,15 @@ ERRORS: Mapping[int, str] = MappingProxyType(
         -2015: "Invalid API-key, IP, or permissions for action.",
     }
 )
+CODES: Mapping[Trouble, int] = MappingProxyType(
+    {
+        Trouble.BAD_CREDENTIALS: -2015,
+        Trouble.UNAUTHORIZED: -1002,
+        Trouble.RATE: -1003,
+        Trouble.MAINTENANCE: -1016,
+        Trouble.INTERNAL: -1001,
+    }
+)
 _STREAM_CODES = frozenset({0, 1, 2, 3})
 _UNAUTHORIZED = frozenset({-1002, -2015})
 _LIMITS = frozenset({429, 418})
@@ -57,7 +67,7 @@ def failure(code: int, message: str = "", *, id: RequestId = None) -> VenueError
 def decode(text: str) -> tuple[str, RequestId, Any]:
     """Method, id and parameters of a request. Raises VenueError where there is none."""
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = strict_json.decode(text)
     except (ValueError, RecursionError):
         raise failure(3) from None
     if not isinstance(found, dict):
@@ -70,10 +80,6 @@ def decode(text: str) -> tuple[str, RequestId, Any]:
     if not isinstance(method, str):
         raise failure(2, "Invalid request: missing field `method` at line 1 column 1", id=id)
     return method, id, found.get("params")
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _is_id(id: object) -> bool:

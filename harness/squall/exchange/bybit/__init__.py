@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from squall.exchange.bybit import data, methods, rest, topics, wire
 from squall.exchange.bybit.methods import OPERATIONS, State, state
@@ -24,45 +24,28 @@ from squall.exchange.core import Exchange
 from squall.exchange.manners import Manners
 from squall.exchange.orders import Order
 from squall.exchange.protocol import (
+    CREDITS,
+    TESTS,
     Dialect,
     HttpAnswer,
     HttpRequest,
     Message,
     Op,
     Request,
-    Trouble,
     VenueError,
 )
 from squall.exchange.session import Session
 
-_CODES = {
-    Trouble.BAD_CREDENTIALS: 10003,
-    Trouble.UNAUTHORIZED: 10005,
-    Trouble.RATE: 20003,
-    Trouble.MAINTENANCE: 10019,
-    Trouble.INTERNAL: 10016,
-}
 _NO_EXPIRY = "on bybit a login lasts as long as its connection"
-_NO_TEST = "bybit tests nobody: its clients ping"
-_NO_CREDITS = "bybit's sockets have no credits"
-_LACKS = MappingProxyType(
+_ABSENT = MappingProxyType(
     {
         "expire_token": _NO_EXPIRY,
         "token_expired": _NO_EXPIRY,
         "token_lifetime": _NO_EXPIRY,
         "expiry_ends_subscriptions": _NO_EXPIRY,
-        "test_burst": _NO_TEST,
-        "no_ping": _NO_TEST,
-        "test_requested": _NO_TEST,
-        "test_answered": _NO_TEST,
-        "heartbeat_set": _NO_TEST,
-        "heartbeat_minimum": _NO_TEST,
-        "ping_interval": _NO_TEST,
-        "ping_timeout": _NO_TEST,
+        **dict.fromkeys((*TESTS, "no_ping"), "bybit tests nobody: its clients ping"),
         "bad_checksum": "bybit's books have no checksum",
-        "credit_pool": _NO_CREDITS,
-        "credit_cost": _NO_CREDITS,
-        "credit_refill": _NO_CREDITS,
+        **dict.fromkeys(CREDITS, "bybit's sockets have no credits"),
     }
 )
 _ACTIVE_TIME = re.compile(r"(?:^|&)max_active_time=([0-9]{1,4})(s|m)(?:&|$)")
@@ -72,10 +55,14 @@ _SHORTEST, _LONGEST = 30.0, 600.0
 class Bybit(Dialect):
     """How Bybit spells requests, replies, topics and data."""
 
-    name: ClassVar[str] = "bybit"
-    path: ClassVar[str] = "/v5/public/linear"
-    private_path: ClassVar[str | None] = topics.PRIVATE
-    manners: ClassVar[Manners] = Manners(
+    name = "bybit"
+    path = "/v5/public/linear"
+    private_path = topics.PRIVATE
+    codes = wire.CODES
+    errors = wire.ERRORS
+    listed = topics.LISTED
+    absent = _ABSENT
+    manners = Manners(
         login_in_order=True,
         connections_per_address=1000,
         attempt_limit=500,
@@ -85,17 +72,10 @@ class Bybit(Dialect):
         idle_limit=600.0,
     )
 
-    def lacks(self, what: str) -> str | None:
-        """Expiring logins, test requests, checksums and Deribit's methods."""
-        if what.startswith(("private/", "public/")):
-            return f"{what} is no method of bybit"
-        return _LACKS.get(what)
-
     # --- connections ------------------------------------------------------------------------------
 
     def serves(self, path: str) -> bool:
         """An endpoint for each category, for private topics, for orders, and for notices."""
-        path = path.partition("?")[0]
         public = path.removeprefix(topics.PUBLIC) in topics.CATEGORIES
         return public or path in (topics.PRIVATE, topics.TRADE, topics.STATUS)
 
@@ -110,10 +90,6 @@ class Bybit(Dialect):
 
     # --- channels ---------------------------------------------------------------------------------
 
-    def channels(self, kind: str, count: int) -> list[str]:
-        """`orderbook.50.BTCUSDT` and so on; `order` tells of all orders."""
-        return topics.names(kind, count)
-
     def is_private(self, channel: str) -> bool:
         """Whether it is a topic of the private endpoint."""
         found = topics.topic(channel)
@@ -123,13 +99,6 @@ class Bybit(Dialect):
         """The topic's kind, `other` for the quiet ones."""
         found = topics.topic(channel)
         return found.kind if found else None
-
-    def flows(self, exchange: Exchange, channel: str) -> bool:
-        """Public data does; news of orders where the settings say so."""
-        kind = self.kind(channel)
-        if kind == "orders":
-            return exchange.settings.order_updates
-        return kind != "other"
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -166,14 +135,6 @@ class Bybit(Dialect):
         spell = wire.trade_error if state(session).trade else wire.error
         return spell(request.method, request.id, session.number, error)
 
-    def trouble(self, trouble: Trouble) -> VenueError:
-        """Bybit's code for a common failure."""
-        return wire.failure(_CODES[trouble])
-
-    def explain(self, code: int | str) -> str:
-        """Bybit's words for an error code."""
-        return wire.ERRORS.get(code, "error") if isinstance(code, int) else code
-
     # --- data -------------------------------------------------------------------------------------
 
     def data(self, exchange: Exchange, channel: str, number: int) -> Message:
@@ -192,7 +153,9 @@ class Bybit(Dialect):
             case "ticker":
                 return Message(json.dumps(data.ticker(found, number, time)))
             case _:
-                return self._order(exchange, channel, self._elsewhere(exchange, number))
+                price = float(topics.SYMBOLS["BTCUSDT"].price(-100))
+                order = exchange.account.elsewhere(number, "BTCUSDT", 0.001, price)
+                return self._order(exchange, channel, order)
 
     def snapshot(self, exchange: Exchange, channel: str, number: int) -> Message | None:
         """A book begins with all of its levels; other topics with whatever happens next."""
@@ -215,22 +178,6 @@ class Bybit(Dialect):
         content: dict[str, Any] = {"id": f"{order.id}-{time}", "topic": channel}
         return Message(
             json.dumps({**content, "creationTime": time, "data": [data.order(order, time)]})
-        )
-
-    def _elsewhere(self, exchange: Exchange, number: int) -> Order:
-        """An order of the same account that somebody amends from another place."""
-        return Order(
-            id="SQ-ELSEWHERE",
-            instrument="BTCUSDT",
-            direction="buy",
-            amount=0.001 * (1 + number % 9),
-            price=float(topics.SYMBOLS["BTCUSDT"].price(-100)),
-            type="limit",
-            label="elsewhere",
-            connection=0,
-            created=exchange.origin,
-            updated=exchange.now,
-            state="open",
         )
 
     # --- notices, HTTP ----------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def instrument_info(symbol: str, instrument: Instrument, category: str) -> dict[
 
 def order(order: Order, time: int) -> dict[str, Any]:
     """The news of an order; `time` in milliseconds."""
-    filled = order.amount if order.state == "filled" else 0.0
+    filled = order.filled
     return {
         "category": "linear",
         "orderId": order.id,

@@ -14,7 +14,7 @@ from squall.exchange.bybit import topics, wire
 from squall.exchange.bybit.topics import SYMBOLS
 from squall.exchange.bybit.wire import failure
 from squall.exchange.core import Exchange
-from squall.exchange.orders import Order
+from squall.exchange.orders import Order, amount
 from squall.exchange.protocol import Op, Request
 from squall.exchange.session import Session
 from squall.exchange.tokens import fingerprint
@@ -200,13 +200,8 @@ def _choice(found: Mapping[str, Any], name: str, *allowed: str) -> str:
 
 
 def _amount(found: Any) -> float:
-    try:
-        if isinstance(found, bool) or not isinstance(found, int | float | str):
-            raise failure(10001)
-        value = float(found)
-    except (ValueError, OverflowError):
-        value = math.nan
-    if not 0 < value < math.inf:
+    value = amount(found)
+    if value is None:
         raise failure(10001)
     return value
 

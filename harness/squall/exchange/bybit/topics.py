@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,6 +25,12 @@ SYMBOLS: Mapping[str, Instrument] = MappingProxyType(
     {each.base + each.quote: each for each in instruments("USDT", "USDC")}
 )
 _SPELT = {"trades": "publicTrade", "book": "orderbook.50", "ticker": "tickers"}
+LISTED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **{kind: [f"{family}.{symbol}" for symbol in SYMBOLS] for kind, family in _SPELT.items()},
+        "orders": [ORDERS],
+    }
+)
 _PRIVATE = re.compile(
     r"(?:order|execution|position)(?:\.(?:spot|linear|inverse|option))?|wallet|greeks|dcp"
 )
@@ -60,19 +66,3 @@ def topic(name: str) -> Topic | None:
     if _PRIVATE.fullmatch(name):
         return Topic(name, "orders" if name.startswith(ORDERS) else "other", private=True)
     return None
-
-
-def names(kind: str, count: int) -> list[str]:
-    """The first `count` topics of a kind. Raises ValueError where there are not so many."""
-    if kind == "orders":
-        return [ORDERS][:count]
-    if kind not in _SPELT:
-        raise ValueError(
-            f"bybit has no channels of kind '{kind}'. Known: book, orders, ticker, trades."
-        )
-    known = [f"{_SPELT[kind]}.{symbol}" for symbol in SYMBOLS]
-    if not 0 <= count <= len(known):
-        raise ValueError(
-            f"{count} channels of kind '{kind}' were asked for; there are {len(known)}"
-        )
-    return known[:count]

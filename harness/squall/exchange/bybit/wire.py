@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from squall.exchange.protocol import HttpAnswer, RequestId, VenueError
+from squall.exchange import strict_json
+from squall.exchange.protocol import HttpAnswer, RequestId, Trouble, VenueError
 from squall.exchange.tokens import fingerprint
 
 # docs/v5/error.mdx, and the codes of the trade socket beside them.
@@ -33,6 +34,15 @@ ERRORS: Mapping[int, str] = MappingProxyType(
         110001: "Order does not exist",
     }
 )
+CODES: Mapping[Trouble, int] = MappingProxyType(
+    {
+        Trouble.BAD_CREDENTIALS: 10003,
+        Trouble.UNAUTHORIZED: 10005,
+        Trouble.RATE: 20003,
+        Trouble.MAINTENANCE: 10019,
+        Trouble.INTERNAL: 10016,
+    }
+)
 
 
 def failure(code: int, message: str = "", *, id: RequestId = None) -> VenueError:
@@ -48,7 +58,7 @@ def no_topic(topic: str) -> VenueError:
 def decode(text: str) -> tuple[str, RequestId, list[Any]]:
     """Operation, id and arguments of a request. Raises VenueError where there is none."""
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = strict_json.decode(text)
     except (ValueError, RecursionError):
         raise failure(10001) from None
     if not isinstance(found, dict):
@@ -59,10 +69,6 @@ def decode(text: str) -> tuple[str, RequestId, list[Any]]:
     if not isinstance(op, str) or not isinstance(args, list):
         raise failure(10001, id=id)
     return op, id, args
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def connection_id(number: int) -> str:

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeGuard
+from types import MappingProxyType
+from typing import TypeGuard
 from urllib.parse import parse_qsl
 
 from squall.exchange.core import Exchange
@@ -24,19 +25,18 @@ from squall.exchange.protocol import (
     Message,
     Op,
     Request,
-    Trouble,
     VenueError,
 )
 from squall.exchange.session import Session
 
-_CODES = {
-    Trouble.BAD_CREDENTIALS: 13004,
-    Trouble.UNAUTHORIZED: 13009,
-    Trouble.RATE: 10028,
-    Trouble.MAINTENANCE: 11051,
-    Trouble.INTERNAL: 11094,
-}
-_PINGS = frozenset({"ping_interval", "ping_timeout"})
+_NO_PINGS = "deribit tests its clients with messages, not with pings"
+_ABSENT = MappingProxyType(
+    {
+        "bad_checksum": "deribit's books have no checksum",
+        "ping_interval": _NO_PINGS,
+        "ping_timeout": _NO_PINGS,
+    }
+)
 _HEARTBEAT = wire.notification("heartbeat", {"type": "heartbeat"})
 _TEST_REQUEST = wire.notification("heartbeat", {"type": "test_request"})
 
@@ -44,23 +44,16 @@ _TEST_REQUEST = wire.notification("heartbeat", {"type": "test_request"})
 class Deribit(Dialect):
     """How Deribit spells requests, replies, channels and data."""
 
-    name: ClassVar[str] = "deribit"
-    path: ClassVar[str] = "/ws/api/v2"
-    manners: ClassVar[Manners] = Manners(credits=True, connections_per_address=32)
-
-    def lacks(self, what: str) -> str | None:
-        """Checksums, and the methods of other venues."""
-        if what == "bad_checksum":
-            return "deribit's books have no checksum"
-        if what in _PINGS:
-            return "deribit tests its clients with messages, not with pings"
-        return None
+    name = "deribit"
+    path = "/ws/api/v2"
+    codes = wire.CODES
+    errors = wire.ERRORS
+    listed = names.LISTED
+    absent = _ABSENT
+    foreign = ()
+    manners = Manners(credits=True, connections_per_address=32)
 
     # --- channels ---------------------------------------------------------------------------------
-
-    def channels(self, kind: str, count: int) -> list[str]:
-        """`book.BTC-PERPETUAL.100ms` and so on; orders begin with `user.orders.any.any.raw`."""
-        return names.names(kind, count)
 
     def is_private(self, channel: str) -> bool:
         """All that is about the user needs authentication."""
@@ -70,13 +63,6 @@ class Deribit(Dialect):
         """The channel's kind, `other` for the quiet ones."""
         found = names.channel(channel)
         return found.kind if found else None
-
-    def flows(self, exchange: Exchange, channel: str) -> bool:
-        """Public data does; news of orders where the settings say so."""
-        found = names.channel(channel)
-        if found is None or not found.flows:
-            return False
-        return found.kind != "orders" or exchange.settings.order_updates
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -105,26 +91,14 @@ class Deribit(Dialect):
         if method is None:
             raise wire.failure(-32601, id=request.id, method=request.method)
         result = method.run(exchange, session, request)
-        received, now = self._times(exchange, request)
+        received, now = exchange.times(request)
         return [wire.reply(request.id, result, received, now)]
 
     def error(
         self, exchange: Exchange, session: Session, request: Request, error: VenueError
     ) -> str:
         """Spell an error reply."""
-        return wire.error_reply(request.id, error, *self._times(exchange, request))
-
-    def trouble(self, trouble: Trouble) -> VenueError:
-        """Deribit's code for a common failure."""
-        return wire.failure(_CODES[trouble])
-
-    def explain(self, code: int | str) -> str:
-        """Deribit's words for an error code."""
-        return wire.ERRORS.get(code, "error") if isinstance(code, int) else code
-
-    def _times(self, exchange: Exchange, request: Request) -> tuple[float, float]:
-        now = exchange.wall_clock
-        return now - (exchange.now - request.received), now
+        return wire.error_reply(request.id, error, *exchange.times(request))
 
     # --- data -------------------------------------------------------------------------------------
 
@@ -196,19 +170,8 @@ class Deribit(Dialect):
 
     def _elsewhere(self, exchange: Exchange, channel: Channel, number: int) -> Message:
         """An order of the same account that somebody amends from another place."""
-        order = Order(
-            id="SQ-ELSEWHERE",
-            instrument=channel.instrument,
-            direction="buy",
-            amount=10.0 * (1 + number % 9),
-            price=market.price(channel.instrument, number),
-            type="limit",
-            label="elsewhere",
-            connection=0,
-            created=exchange.origin,
-            updated=exchange.now,
-            state="open",
-        )
+        price = market.price(channel.instrument, number)
+        order = exchange.account.elsewhere(number, channel.instrument, 10.0, price)
         content = spell(exchange, order) | {"web": True, "api": False, "replaced": True}
         return Message(wire.subscription(channel.name, content if channel.raw else [content]))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from types import MappingProxyType
 
 from squall.exchange.deribit.market import INSTRUMENTS
 
@@ -25,6 +26,15 @@ _QUIET = re.compile(
 _DEPTH = re.compile("1|10|20")
 _CURRENCIES = {"any"} | {str(each["settlement_currency"]) for each in INSTRUMENTS.values()}
 _KINDS = {"any", "future", "option"}
+LISTED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **{
+            kind: [f"{kind}.{instrument}.100ms" for instrument in INSTRUMENTS]
+            for kind in ("trades", "book", "ticker")
+        },
+        "orders": [f"user.orders.{whose}.raw" for whose in ("any.any", *INSTRUMENTS)],
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,6 @@ class Channel:
     name: str
     kind: str
     private: bool = False
-    flows: bool = False
     raw: bool = False
     instrument: str = ""
     everything: bool = False
@@ -56,13 +65,13 @@ def channel(name: str) -> Channel | None:
         case ["trades", instrument, interval] if interval in _INTERVALS:
             return _of_instrument(name, "trades", instrument, interval)
         case ["trades", kind, currency, interval] if _is_group(kind, currency, interval):
-            return Channel(name, "trades", flows=True, raw=interval == "raw", instrument=_ANY)
+            return Channel(name, "trades", raw=interval == "raw", instrument=_ANY)
         case ["user", "orders", instrument, interval] if (
             instrument in INSTRUMENTS and interval in _INTERVALS
         ):
-            return Channel(name, "orders", True, True, interval == "raw", instrument)
+            return Channel(name, "orders", True, interval == "raw", instrument)
         case ["user", "orders", kind, currency, interval] if _is_group(kind, currency, interval):
-            return Channel(name, "orders", True, True, interval == "raw", _ANY, everything=True)
+            return Channel(name, "orders", True, interval == "raw", _ANY, everything=True)
     if _QUIET.fullmatch(name):
         return Channel(name, "other", private=name.startswith("user."))
     return None
@@ -79,7 +88,6 @@ def _of_instrument(
     return Channel(
         name,
         kind,
-        flows=True,
         raw=interval == "raw",
         instrument=instrument,
         depth=int(depth) if depth else None,
@@ -88,22 +96,3 @@ def _of_instrument(
 
 def _is_group(kind: str, currency: str, interval: str) -> bool:
     return kind in _KINDS and currency in _CURRENCIES and interval in _INTERVALS
-
-
-def names(kind: str, count: int) -> list[str]:
-    """The first `count` channels of a kind. Raises ValueError where there are not so many."""
-    match kind:
-        case "trades" | "book" | "ticker":
-            known = [f"{kind}.{instrument}.100ms" for instrument in INSTRUMENTS]
-        case "orders":
-            known = ["user.orders.any.any.raw"]
-            known += [f"user.orders.{instrument}.raw" for instrument in INSTRUMENTS]
-        case _:
-            raise ValueError(
-                f"deribit has no channels of kind '{kind}'. Known: book, orders, ticker, trades."
-            )
-    if not 0 <= count <= len(known):
-        raise ValueError(
-            f"{count} channels of kind '{kind}' were asked for; there are {len(known)}"
-        )
-    return list(islice(known, count))

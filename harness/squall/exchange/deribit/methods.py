@@ -164,7 +164,7 @@ def get_order_state(exchange: Exchange, session: Session, request: Request) -> d
 def spell(exchange: Exchange, order: Order) -> dict[str, Any]:
     """An order as Deribit writes it."""
     started = exchange.settings.epoch - exchange.origin
-    filled = order.amount if order.state == "filled" else 0.0
+    filled = order.filled
     return {
         "order_id": order.id,
         "order_state": order.state,

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from squall.exchange.protocol import RequestId, VenueError
+from squall.exchange import strict_json
+from squall.exchange.protocol import RequestId, Trouble, VenueError
 
 # https://docs.deribit.com/#rpc-error-codes. A newer page calls 13009 `invalid_token`; live traffic
 # and the table do not.
@@ -50,6 +51,15 @@ ERRORS: Mapping[int, str] = MappingProxyType(
         -32700: "Parse error",
     }
 )
+CODES: Mapping[Trouble, int] = MappingProxyType(
+    {
+        Trouble.BAD_CREDENTIALS: 13004,
+        Trouble.UNAUTHORIZED: 13009,
+        Trouble.RATE: 10028,
+        Trouble.MAINTENANCE: 11051,
+        Trouble.INTERNAL: 11094,
+    }
+)
 
 
 def failure(code: int, *, id: RequestId = None, **data: Any) -> VenueError:
@@ -60,7 +70,7 @@ def failure(code: int, *, id: RequestId = None, **data: Any) -> VenueError:
 def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
     """Method, id and parameters of a request. Raises VenueError where there is none."""
     try:
-        found = _DECODER.decode(text)
+        found = strict_json.decode(text)
     except (ValueError, RecursionError):
         raise failure(-32700) from None
     if not isinstance(found, dict):
@@ -79,14 +89,6 @@ def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
     if not isinstance(params, dict):
         raise failure(11050, id=id, param="params", reason="must be an object of named parameters")
     return method, id, params
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-# `json.loads` makes a new one for every text.
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def reply(id: RequestId, result: Any, received: float, now: float) -> str:

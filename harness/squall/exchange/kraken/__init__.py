@@ -15,7 +15,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar
 
 from squall.exchange.core import Exchange
 from squall.exchange.kraken import book, channels, data, methods, rest, users, wire
@@ -23,39 +22,24 @@ from squall.exchange.kraken.methods import METHODS
 from squall.exchange.manners import Manners
 from squall.exchange.orders import Order
 from squall.exchange.protocol import (
+    CREDITS,
+    TESTS,
     Dialect,
     HttpAnswer,
     HttpRequest,
     Message,
     Request,
-    Trouble,
     VenueError,
 )
 from squall.exchange.session import Session
 
-_WORDS = {
-    Trouble.BAD_CREDENTIALS: wire.BAD_KEY,
-    Trouble.UNAUTHORIZED: wire.BAD_SESSION,
-    Trouble.RATE: wire.MESSAGE_RATE,
-    Trouble.MAINTENANCE: wire.UNAVAILABLE,
-    Trouble.INTERNAL: wire.INTERNAL,
-}
 _NO_TEST = "kraken tests nobody: it sends heartbeats that need no answer"
 _IN_USE = "a token of kraken stays good for as long as a subscription uses it"
-_NO_CREDITS = "kraken's sockets have no credits"
-_LACKS = MappingProxyType(
+_ABSENT = MappingProxyType(
     {
-        "test_burst": _NO_TEST,
-        "test_requested": _NO_TEST,
-        "test_answered": _NO_TEST,
-        "heartbeat_set": _NO_TEST,
-        "heartbeat_minimum": _NO_TEST,
-        "ping_interval": _NO_TEST,
-        "ping_timeout": _NO_TEST,
+        **dict.fromkeys(TESTS, _NO_TEST),
+        **dict.fromkeys(CREDITS, "kraken's sockets have no credits"),
         "expiry_ends_subscriptions": _IN_USE,
-        "credit_pool": _NO_CREDITS,
-        "credit_cost": _NO_CREDITS,
-        "credit_refill": _NO_CREDITS,
     }
 )
 _CHECKSUM = re.compile(r'"checksum": ([0-9]+)')
@@ -65,11 +49,16 @@ _HEARTBEAT = json.dumps({"channel": "heartbeat"})
 class Kraken(Dialect):
     """How Kraken spells requests, replies, channels and data."""
 
-    name: ClassVar[str] = "kraken"
-    path: ClassVar[str] = "/v2"
+    name = "kraken"
+    path = "/v2"
     # A host of its own in reality, with the same path.
-    private_path: ClassVar[str | None] = "/v2"
-    manners: ClassVar[Manners] = Manners(
+    private_path = "/v2"
+    codes = wire.CODES
+    # Errors are words; a number has none.
+    unexplained = wire.INTERNAL
+    listed = channels.LISTED
+    absent = _ABSENT
+    manners = Manners(
         attempt_limit=150,
         attempt_window=600.0,
         ban_lifetime=600.0,
@@ -77,21 +66,11 @@ class Kraken(Dialect):
         idle_limit=60.0,
     )
 
-    def lacks(self, what: str) -> str | None:
-        """Test requests, tokens that expire in use, and Deribit's methods."""
-        if what.startswith(("private/", "public/")):
-            return f"{what} is no method of kraken"
-        return _LACKS.get(what)
-
     def opened(self, exchange: Exchange, session: Session) -> None:
         """Say how the venue is."""
         exchange.send(self._status(exchange, session, exchange.locked), session)
 
     # --- channels ---------------------------------------------------------------------------------
-
-    def channels(self, kind: str, count: int) -> list[str]:
-        """`trade:BTC/USD` and so on; `executions` tells of all orders."""
-        return channels.names(kind, count)
 
     def is_private(self, channel: str) -> bool:
         """Whether it needs a token."""
@@ -100,12 +79,6 @@ class Kraken(Dialect):
     def kind(self, channel: str) -> str | None:
         """The channel's kind, `other` for the quiet ones."""
         return channels.kind(channel)
-
-    def flows(self, exchange: Exchange, channel: str) -> bool:
-        """Public data does; news of orders where the settings say so."""
-        if channel == channels.EXECUTIONS:
-            return exchange.settings.order_updates
-        return channel not in channels.PRIVATE
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -148,16 +121,7 @@ class Kraken(Dialect):
         self, exchange: Exchange, session: Session, request: Request, error: VenueError
     ) -> str:
         """Spell an error reply."""
-        times = methods.times(exchange, request)
-        return wire.error(request.method, request.id, times, error)
-
-    def trouble(self, trouble: Trouble) -> VenueError:
-        """Kraken's words for a common failure."""
-        return wire.failure(_WORDS[trouble])
-
-    def explain(self, code: int | str) -> str:
-        """Kraken's errors are words; a number has none."""
-        return code if isinstance(code, str) else wire.INTERNAL
+        return wire.error(request.method, request.id, exchange.times(request), error)
 
     # --- data -------------------------------------------------------------------------------------
 
@@ -175,8 +139,9 @@ class Kraken(Dialect):
             case "ticker":
                 return Message(data.ticker("update", symbol, number, time))
             case _:
-                news = [self._elsewhere(exchange, number)]
-                return Message(data.executions("update", news, time))
+                price = float(channels.PAIRS["BTC/USD"].price(-100))
+                order = exchange.account.elsewhere(number, "BTC/USD", 0.001, price)
+                return Message(data.executions("update", [order], time))
 
     def snapshot(self, exchange: Exchange, channel: str, number: int) -> Message | None:
         """Books, tickers and orders begin with how things are; trades with the next one."""
@@ -212,22 +177,6 @@ class Kraken(Dialect):
 
     def _book(self, type: str, symbol: str, number: int, time: str) -> str:
         return book.message(type, symbol, channels.PAIRS[symbol], number, channels.DEPTHS[0], time)
-
-    def _elsewhere(self, exchange: Exchange, number: int) -> Order:
-        """An order of the same account that somebody amends from another place."""
-        return Order(
-            id="SQ-ELSEWHERE",
-            instrument="BTC/USD",
-            direction="buy",
-            amount=0.001 * (1 + number % 9),
-            price=float(channels.PAIRS["BTC/USD"].price(-100)),
-            type="limit",
-            label="elsewhere",
-            connection=0,
-            created=exchange.origin,
-            updated=exchange.now,
-            state="open",
-        )
 
     # --- liveness, notices, HTTP ------------------------------------------------------------------
 

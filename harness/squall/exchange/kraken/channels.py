@@ -7,7 +7,7 @@ books have ten levels a side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from squall.exchange.market import Instrument, instruments
@@ -20,7 +20,12 @@ PAIRS: Mapping[str, Instrument] = MappingProxyType(
 KINDS: Mapping[str, str] = MappingProxyType({"trade": "trades", "book": "book", "ticker": "ticker"})
 PRIVATE: Mapping[str, str] = MappingProxyType({EXECUTIONS: "orders", "balances": "other"})
 DEPTHS = (10, 25, 100, 500, 1000)
-_SPELT = {kind: channel for channel, kind in KINDS.items()}
+LISTED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **{kind: [f"{channel}:{pair}" for pair in PAIRS] for channel, kind in KINDS.items()},
+        "orders": [EXECUTIONS],
+    }
+)
 
 
 def name(channel: str, symbol: str) -> str:
@@ -40,19 +45,3 @@ def kind(full: str) -> str | None:
     if symbol:
         return KINDS.get(channel) if symbol in PAIRS else None
     return PRIVATE.get(full)
-
-
-def names(kind: str, count: int) -> list[str]:
-    """The first `count` channels of a kind. Raises ValueError where there are not so many."""
-    if kind == "orders":
-        return [EXECUTIONS][:count]
-    if kind not in _SPELT:
-        raise ValueError(
-            f"kraken has no channels of kind '{kind}'. Known: book, orders, ticker, trades."
-        )
-    known = [name(_SPELT[kind], pair) for pair in PAIRS]
-    if not 0 <= count <= len(known):
-        raise ValueError(
-            f"{count} channels of kind '{kind}' were asked for; there are {len(known)}"
-        )
-    return known[:count]

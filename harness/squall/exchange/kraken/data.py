@@ -55,7 +55,7 @@ def executions(type: str, orders: list[Order], time: str) -> str:
 
 def execution(order: Order, time: str) -> dict[str, Any]:
     """The news of one order."""
-    filled = order.amount if order.state == "filled" else 0.0
+    filled = order.filled
     return {
         "order_id": order.id,
         "cl_ord_id": order.label,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from squall.exchange.core import Exchange
 from squall.exchange.kraken import channels, users, wire
 from squall.exchange.kraken.channels import PAIRS
 from squall.exchange.kraken.wire import failure
-from squall.exchange.orders import Order
+from squall.exchange.orders import Order, amount
 from squall.exchange.protocol import Op, Request
 from squall.exchange.session import Session
 
@@ -24,12 +23,6 @@ class Method:
     op: Op
     run: Callable[[Exchange, Session, Request], Sequence[str]]
     private: bool = False
-
-
-def times(exchange: Exchange, request: Request) -> tuple[float, float]:
-    """When the request came and when it is answered, on the venue's wall clock."""
-    now = exchange.wall_clock
-    return now - (exchange.now - request.received), now
 
 
 def names(params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -45,7 +38,7 @@ def names(params: Mapping[str, Any]) -> tuple[str, ...]:
 
 def ping(exchange: Exchange, session: Session, request: Request) -> Sequence[str]:
     """ping"""
-    return (wire.reply("pong", request.id, times(exchange, request)),)
+    return (wire.reply("pong", request.id, exchange.times(request)),)
 
 
 # --- subscriptions -------------------------------------------------------------------------------
@@ -94,7 +87,7 @@ def _confirmed(exchange: Exchange, request: Request, full: str) -> str:
         result["depth"] = request.params.get("depth", channels.DEPTHS[0])
     if request.op is Op.SUBSCRIBE:
         result["snapshot"] = request.params.get("snapshot", channel != "trade")
-    return wire.reply(request.method, request.id, times(exchange, request), result)
+    return wire.reply(request.method, request.id, exchange.times(request), result)
 
 
 def _refused(exchange: Exchange, session: Session, request: Request, full: str) -> str:
@@ -104,7 +97,7 @@ def _refused(exchange: Exchange, session: Session, request: Request, full: str) 
         wrong = failure(wire.UNAVAILABLE)
         wrong.injected = True
     exchange.report_error(session.number, request, wrong)
-    return wire.error(request.method, request.id, times(exchange, request), wrong, symbol or None)
+    return wire.error(request.method, request.id, exchange.times(request), wrong, symbol or None)
 
 
 # --- orders --------------------------------------------------------------------------------------
@@ -146,7 +139,7 @@ def _cancelled(exchange: Exchange, session: Session, request: Request, id: str) 
             return _ordered(exchange, request, order)
     wrong = failure(wire.UNKNOWN_ORDER)
     exchange.report_error(session.number, request, wrong)
-    return (wire.error(request.method, request.id, times(exchange, request), wrong),)
+    return (wire.error(request.method, request.id, exchange.times(request), wrong),)
 
 
 def cancel_all(exchange: Exchange, session: Session, request: Request) -> Sequence[str]:
@@ -155,12 +148,12 @@ def cancel_all(exchange: Exchange, session: Session, request: Request) -> Sequen
     for order in orders:
         exchange.account.cancel(order, "User requested")
     result = {"count": len(orders)}
-    return (wire.reply(request.method, request.id, times(exchange, request), result),)
+    return (wire.reply(request.method, request.id, exchange.times(request), result),)
 
 
 def _ordered(exchange: Exchange, request: Request, order: Order) -> Sequence[str]:
     result = {"order_id": order.id, "cl_ord_id": order.label}
-    return (wire.reply(request.method, request.id, times(exchange, request), result),)
+    return (wire.reply(request.method, request.id, exchange.times(request), result),)
 
 
 def _listed(request: Request, name: str) -> list[str]:
@@ -177,13 +170,9 @@ def _choice(params: Mapping[str, Any], name: str, *allowed: str) -> str:
 
 def _amount(params: Mapping[str, Any], name: str) -> float:
     found = params.get(name)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise failure(wire.BAD_ARGUMENTS)
-    try:
-        value = float(found)
-    except OverflowError:
-        value = math.inf
-    if not 0 < value < math.inf:
+    # Kraken takes numbers alone, not text.
+    value = None if isinstance(found, str) else amount(found)
+    if value is None:
         raise failure(wire.BAD_ARGUMENTS)
     return value
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
-from squall.exchange.protocol import HttpAnswer, RequestId, VenueError
+from squall.exchange import strict_json
+from squall.exchange.protocol import HttpAnswer, RequestId, Trouble, VenueError
 
 BAD_KEY = "EAPI:Invalid key"
 BAD_SIGNATURE = "EAPI:Invalid signature"
@@ -26,6 +28,15 @@ MESSAGE_RATE = "Exceeded msg rate"
 MALFORMED = "Malformed request"
 NO_CHANNEL = "Channel not supported"
 NO_SYMBOL = "Currency pair not supported"
+CODES: Mapping[Trouble, str] = MappingProxyType(
+    {
+        Trouble.BAD_CREDENTIALS: BAD_KEY,
+        Trouble.UNAUTHORIZED: BAD_SESSION,
+        Trouble.RATE: MESSAGE_RATE,
+        Trouble.MAINTENANCE: UNAVAILABLE,
+        Trouble.INTERNAL: INTERNAL,
+    }
+)
 
 
 def failure(code: str, message: str = "", *, id: RequestId = None) -> VenueError:
@@ -36,7 +47,7 @@ def failure(code: str, message: str = "", *, id: RequestId = None) -> VenueError
 def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
     """Method, id and parameters of a request. Raises VenueError where there is none."""
     try:
-        found = json.loads(text, parse_constant=_no_number)
+        found = strict_json.decode(text)
     except (ValueError, RecursionError):
         raise failure(MALFORMED) from None
     if not isinstance(found, dict):
@@ -47,10 +58,6 @@ def decode(text: str) -> tuple[str, RequestId, Mapping[str, Any]]:
     if not isinstance(method, str) or not isinstance(params, dict):
         raise failure(MALFORMED, id=id)
     return method, id, params
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def moment(now: float) -> str:
