@@ -288,6 +288,25 @@ def test_known_failures_and_unexpected_passes_are_shown_as_such() -> None:
     assert "announces a failure here, but it passed" in words(cell_page(passed, Evidence()))
 
 
+def index_entry(shown: Cell) -> Any:
+    """What index.json says of the cell."""
+    return as_json(matrix(shown))["adapters"][shown.column.key]["cells"][shown.scenario.name]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.FAIL])
+def test_what_the_manifest_leaves_to_chance_is_marked_random_and_no_surprise(
+    outcome: Outcome,
+) -> None:
+    known = KnownFailure(reason="the pause is 0 to 2 s", sometimes=True)
+    shown = cell(failing("spread", known=known) if outcome is Outcome.FAIL else case(known=known))
+    text = words(index_page(matrix(shown)))
+    assert " random" in text
+    assert "unexpected" not in text
+    assert index_entry(shown)["random"] is True
+    assert index_entry(cell())["random"] is False
+    assert "sometimes fail. the pause is" in words(cell_page(shown, Evidence()))
+
+
 def test_tables_are_tables_and_colour_is_never_alone() -> None:
     text = index_page(matrix(cell(), cell(failing("no_storm"), of=scenario("herd"))))
     page = Page(text)

@@ -83,6 +83,14 @@ def test_a_known_failure_needs_its_reason(tmp_path: Path) -> None:
     ]
 
 
+def test_who_has_no_tls_cannot_be_led_by_an_http_proxy(tmp_path: Path) -> None:
+    text = "name: a\ncommand: [a]\ntls: false\n"
+    assert not Manifest.load(write(tmp_path, text)).tls
+    path = write(tmp_path, text + "redirect: http-proxy\n")
+    (mistake,) = mistakes(path)
+    assert mistake.endswith("redirect: an HTTP proxy leads to wss://, so it needs tls: true")
+
+
 def test_an_empty_manifest_says_what_one_needs(tmp_path: Path) -> None:
     path = write(tmp_path, "# later\n")
     assert mistakes(path) == [

@@ -44,6 +44,11 @@ def test_every_word_is_described(annotation: Any) -> None:
         assert f"`{word}`" in PAGE or f'`"{word}"`' in PAGE or f'="{word}"' in PAGE, word
 
 
+def test_every_way_with_an_offer_of_compression_is_described() -> None:
+    assert set(rows("Compression")) - {"compression"} == set(get_args(Compression))
+    assert all(f"`{each}`" in PAGE for each in ("permessage_deflate", "max_message_bytes"))
+
+
 @pytest.mark.parametrize("steps", STEPS)
 def test_the_examples_are_steps(steps: str) -> None:
     head = "name: x\nabout: y\nchannels: {trades: 1}\nexpect: {A4: {}}\nsteps:\n"

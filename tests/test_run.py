@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from gallery.good import Adapter
+from squall.catalogue import find
 from squall.driver import Commands
 from squall.exchange.faults import DelayAck
 from squall.history import History
-from squall.manifest import Manifest
+from squall.manifest import Manifest, Support
 from squall.profile import load_profile
 from squall.run import Result, Run, Setup
 from squall.scenario import Request, Scenario, Seen, Step, Subscribe, Unsubscribe, Wait
@@ -77,6 +78,19 @@ async def modest(env: Mapping[str, str], emit: Any, commands: Commands) -> None:
 
     def tell(event: dict[str, Any]) -> None:
         emit({**event, "commands": []} if event["event"] == "ready" else event)
+
+    await Adapter(env, tell, commands)
+
+
+async def mute(env: Mapping[str, str], emit: Any, commands: Commands) -> None:
+    """Restores everything, but delivers nothing after the first cut."""
+    cut = False
+
+    def tell(event: dict[str, Any]) -> None:
+        nonlocal cut
+        cut = cut or event.get("state") == "disconnected"
+        if event["event"] != "message" or not cut:
+            emit(event)
 
     await Adapter(env, tell, commands)
 
@@ -195,6 +209,13 @@ def test_each_order_bears_a_label_of_its_own() -> None:
     assert len(set(labels)) == 3
 
 
+def test_who_is_served_but_delivers_nothing_is_watched_for_as_long_as_data_may_take() -> None:
+    result = run(PLAIN, adapter("test_run:mute"))
+    assert kinds(result)[-4:] == ["not_settled", "calm", "stopping", "run_ended"]
+    assert result.outcome is Outcome.FAIL
+    assert "within 30 s of the heal" in result.why
+
+
 def test_an_adapter_that_never_dials_leaves_everything_unknown() -> None:
     result = run(PLAIN, adapter("test_run:silent"))
     assert result.outcome is Outcome.UNKNOWN
@@ -249,6 +270,24 @@ def test_an_adapter_that_declares_public_only_gets_no_private_channels() -> None
     scenario = replace(PLAIN, channels={"trades": 1, "orders": 1})
     wanted = run(scenario, adapter(supports=("public",))).history.of("wanted")[0]
     assert wanted["private"] == []
+
+
+@pytest.mark.parametrize("supports", [(), ("public", "private")])
+def test_an_adapter_without_tls_meets_no_scenario_over_tls(supports: tuple[Support, ...]) -> None:
+    without = adapter(supports=supports, tls=False)
+    result = run(replace(PLAIN, tls=True), without)
+    assert result.outcome is Outcome.UNSUPPORTED
+    assert result.why == "the adapter does not offer tls, which this run needs"
+    assert not result.history.of("started")
+    assert run(PLAIN, without).outcome is not Outcome.UNSUPPORTED
+    assert run(replace(PLAIN, tls=True), adapter(supports=supports)).history.of("started")
+
+
+def test_an_adapter_for_public_channels_meets_no_lost_answer_to_a_login() -> None:
+    (scenario,) = find(["lost-answer-public-auth"])
+    result = run(scenario, adapter(supports=("public",)))
+    assert result.outcome is Outcome.UNSUPPORTED
+    assert result.why == "the adapter does not offer private, which this run needs"
 
 
 def test_an_adapter_with_long_pauses_is_given_time_to_settle() -> None:

@@ -14,9 +14,10 @@ from scenario_examples import GOOD
 from squall.channels import further, resolve, resolve_fault, spell
 from squall.errors import ScenarioError
 from squall.exchange import EXCHANGE_FAULTS, dialect
-from squall.exchange.faults import StallChannel
+from squall.exchange.faults import DropAck, StallChannel
 from squall.kinds import EVENT_KINDS
 from squall.scenario import (
+    Action,
     AdapterNeeds,
     Heal,
     PauseAdapter,
@@ -32,7 +33,7 @@ from squall.scenario import (
 )
 from squall.steps import ACTIONS, OWN_ACTIONS
 from squall.typed_yaml import keys
-from squall_proxy import FAULTS, Blackhole, Flap, Rst, Target
+from squall_proxy import FAULTS, Blackhole, DropMessage, Flap, Pattern, Rst, Target
 
 ROOT = Path(__file__).parent.parent
 DERIBIT = dialect("deribit")
@@ -132,6 +133,28 @@ def test_who_waits_for_a_login_needs_an_adapter_that_logs_in() -> None:
         Step(Blackhole(), until=Seen("auth_failed")),
     ):
         assert scenario(steps=(step,)).needs == {"private"}
+
+
+@pytest.mark.parametrize(
+    ("action", "private"),
+    [
+        (DropMessage(since=Pattern(where={"method": "public/auth"}), same="id"), True),
+        (DropMessage(direction="client_to_server", where={"op": "auth"}), True),
+        (DropMessage(direction="client_to_server", where={"method": "private/buy"}), True),
+        (DropMessage(since=Pattern(where={"method": "public/subscribe"}), same="id"), False),
+        (DropMessage(where={"params.channel": "book.*"}), False),
+        (DropAck(method="auth"), True),
+        (DropAck(method="subscribe"), False),
+    ],
+)
+def test_who_waits_for_a_private_message_needs_an_adapter_that_logs_in(
+    action: Action, private: bool
+) -> None:
+    assert ("private" in scenario(steps=(Step(action),)).needs) == private
+
+
+def test_a_scenario_over_tls_needs_an_adapter_that_can() -> None:
+    assert scenario(tls=True).needs == {"tls"}
 
 
 def test_an_adapter_may_exit_where_it_is_told_to_or_ought_to_give_up() -> None:

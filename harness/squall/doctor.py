@@ -27,6 +27,7 @@ from squall.profile import Profile
 from squall.report import INDENT, WIDTH, Terminal
 from squall.run import STEADY_WITHIN, Result, Run, Setup
 from squall.scenario import Action, Request, Scenario, Step, Subscribe, Unsubscribe, Wait
+from squall.steps import NEGOTIATED
 from squall.virtual_clock import loop_factory
 
 ANSWERS_WITHIN = 10.0
@@ -190,7 +191,7 @@ def _closing(findings: Sequence[Finding], history: History, manifest: Manifest) 
         first = wrong[0]
         more = f" ({len(wrong) - 1} more to mend)" if len(wrong) > 1 else ""
         return f"Next: {first.title}: {first.todo or first.said}{more}"
-    offered = _offered(history)
+    offered = _offered(history) | NEGOTIATED  # which it had no occasion to show
     scenarios = [s for s in catalogue.find([]) if not unsuitable(s, manifest, "real")]
     able = [scenario for scenario in scenarios if scenario.needs <= offered]
     text = f"Nothing is wrong. At level {_level(history)}, "

@@ -32,6 +32,9 @@ class KnownFailure:
     reason: str
     """What the adapter does wrong, in a sentence."""
 
+    sometimes: bool = False
+    """Whether it is left to chance: then a pass is no surprise."""
+
     link: Annotated[str, Matches(r"https?://\S+", "a link")] | None = None
     """Where it is reported."""
 
@@ -76,6 +79,9 @@ class Manifest:
     redirect: Literal["url", "http-proxy"] = "url"
     """How it is led to the mock exchange: by its URL, or by an HTTP proxy."""
 
+    tls: bool = True
+    """Whether it can dial wss://; where it cannot, a scenario over TLS is UNSUPPORTED."""
+
     expect: Mapping[str, KnownFailure] = field(default_factory=dict)
     """Known failures, by the name of the scenario; they are shown as such."""
 
@@ -91,6 +97,8 @@ class Manifest:
                 "a manifest needs 'command', such as [python, my_adapter.py], "
                 "or 'object', such as my_package.adapter:function"
             )
+        if self.redirect == "http-proxy" and not self.tls:
+            raise AdapterError("redirect: an HTTP proxy leads to wss://, so it needs tls: true")
 
     @property
     def declared(self) -> bool:

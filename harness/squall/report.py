@@ -246,7 +246,7 @@ def _by_reason(said: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _mended(cases: Iterable[Case]) -> list[str]:
-    names = [case.name for case in cases if case.known and case.outcome is Outcome.PASS]
+    names = [case.name for case in cases if case.mended]
     advice = "the manifest announces a failure that is none any more; strike it out"
     return ["", *_wrapped(", ".join(names), ""), f"{INDENT}{advice}"] if names else []
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -65,6 +65,12 @@ class Case:
     def expected(self) -> bool:
         """Whether it came to what the manifest announces."""
         return self.known is not None and self.known.outcome == self.outcome
+
+    @property
+    def mended(self) -> bool:
+        """Whether it passes though the manifest announces that it never does."""
+        announced = self.known is not None and not self.known.sometimes
+        return announced and self.outcome is Outcome.PASS
 
     @property
     def deciding(self) -> list[Judged]:
@@ -280,7 +286,7 @@ def _ended(history: History) -> tuple[Outcome, str, Trouble | None] | None:
 
 
 def _known_as_json(known: KnownFailure) -> dict[str, Any]:
-    return {"outcome": known.outcome, "reason": known.reason, "link": known.link}
+    return asdict(known)
 
 
 def _relative(path: Path | None, base: Path) -> str | None:

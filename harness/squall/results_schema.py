@@ -51,6 +51,7 @@ _KNOWN = _closed(
     {
         "outcome": {"enum": ["fail", "unknown"]},
         "reason": _TEXT,
+        "sometimes": {"type": "boolean", "description": "Left to chance: it may pass too."},
         "link": {"type": ["string", "null"]},
     }
 )

@@ -43,6 +43,7 @@ from squall.play import Play
 from squall.profile import Profile
 from squall.scenario import Scenario
 from squall.service import Service
+from squall.steps import NEGOTIATED
 from squall.testbed import Testbed
 from squall.verdict import Outcome, worst
 from squall.virtual_clock import VirtualClockLoop
@@ -222,17 +223,24 @@ class Run:
             offered.add("process")
         if self.manifest.redirect == "http-proxy":
             offered.add("http-proxy")
+        if self.manifest.tls:
+            offered.add("tls")
+        for opened in self.history.of("opened"):
+            offered |= {each for each in NEGOTIATED if each in opened.get("extensions", "")}
         return offered
 
     def _offers_enough(self) -> bool:
         """Whether the adapter has what the scenario needs, as far as can be told by now."""
-        missing = self.scenario.needs - self._offered()
+        needed = self.scenario.needs | ({"tls"} if self.setup.tls else set())
+        missing = needed - self._offered()
+        if not self._service.open:
+            missing -= NEGOTIATED
         if not self.manifest.declared and not self._service.open:
             # The rest it may still say itself, when it is ready.
-            missing &= {"process", "http-proxy"}
+            missing &= {"process", "http-proxy", "tls"}
         if missing:
-            needed = ", ".join(sorted(missing))
-            self._rule_out(f"the adapter does not offer {needed}, which this scenario needs")
+            lacking = ", ".join(sorted(missing))
+            self._rule_out(f"the adapter does not offer {lacking}, which this run needs")
         return not missing
 
     def _line_suffices(self) -> bool:
@@ -333,12 +341,29 @@ class Run:
 
     async def _settle(self) -> None:
         healed = self.history.now
-        steady = await self._moments.until(lambda: self._service.steady, self._patience)
+        settled = await self._moments.until(self._delivers_again(), self._patience)
         took = round(self.history.now - healed, 6)
-        self._say("settled" if steady else "not_settled", after=took)
+        self._say("settled" if settled else "not_settled", after=took)
         await asyncio.sleep(self.scenario.calm)
         self._say("calm", seconds=self.scenario.calm)
         await self._sample("settled")
+
+    def _delivers_again(self) -> Callable[[], bool]:
+        """Whether all is steady, and what the adapter told of before, it has told of since now.
+
+        What the exchange sends to an adapter that reads no more looks steady from outside.
+        """
+        before = {event["channel"] for event in self.history.of("message", source="adapter")}
+        now = len(self.history)
+
+        def delivers() -> bool:
+            if not self._service.steady:
+                return False
+            since = self.history.since_index(now)
+            heard = {e["channel"] for e in since if (e.source, e.kind) == ("adapter", "message")}
+            return before & self._service.wanted <= heard
+
+        return delivers
 
     @property
     def _patience(self) -> float:

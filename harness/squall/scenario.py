@@ -171,8 +171,10 @@ class Scenario:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """All that the adapter must support: what is declared, and what the steps imply."""
+        """All that the adapter must support: what is declared, and what the rest implies."""
         implied = {need for step in self.steps for need in step.needs}
+        if self.tls:
+            implied.add("tls")
         return frozenset(implied.union(self.adapter.needs))
 
     @property

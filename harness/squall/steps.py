@@ -10,6 +10,7 @@ A fault without `for` and `until` stays in force while the next steps happen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +20,7 @@ from squall.errors import ScenarioError, did_you_mean
 from squall.exchange import EXCHANGE_FAULTS, ExchangeFault
 from squall.kinds import EVENT_KINDS, sources_of
 from squall.typed_yaml import AtLeast, OneOf
-from squall_proxy import FAULTS, Fault, Target, TunnelRefused
+from squall_proxy import FAULTS, Fault, MessageFault, Target, TunnelRefused
 
 Seconds = Annotated[float, "seconds"]
 Need = Literal[
@@ -32,7 +33,12 @@ Need = Literal[
     "health",
     "process",
     "http-proxy",
+    "tls",
+    "permessage-deflate",
 ]
+
+NEGOTIATED: frozenset[Need] = frozenset({"permessage-deflate"})
+"""What an adapter says it offers nowhere but on the line, to an exchange that grants it."""
 
 AT_MOST = 60.0
 _EVERY_KIND = tuple(dict.fromkeys(kind for kinds in EVENT_KINDS.values() for kind in kinds))
@@ -162,6 +168,20 @@ def _of_a_login(event: str) -> bool:
     return event.startswith("auth_")
 
 
+# As Deribit, Bybit and Binance call a login, and as faults of the exchange do.
+_PRIVATE = re.compile(r"(public/)?auth|session\.logon|private/.+")
+
+
+def _only_private(action: Action) -> bool:
+    """Whether it hits what only an adapter that logs in sends, or the answer to that."""
+    patterns = (action, action.since) if isinstance(action, MessageFault) else ()
+    named = [
+        *(pattern.where.get(key) for pattern in patterns if pattern for key in ("method", "op")),
+        getattr(action, "method", None),
+    ]
+    return any(isinstance(name, str) and _PRIVATE.fullmatch(name) for name in named)
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing that is done, and when."""
@@ -221,7 +241,8 @@ class Step:
             return ("http-proxy",)
         found: tuple[Need, ...] = getattr(self.action, "needs", ())
         waits = (each.event for each in (self.when, self.until) if isinstance(each, Seen))
-        return (*found, "private") if any(map(_of_a_login, waits)) else found
+        private = any(map(_of_a_login, waits)) or _only_private(self.action)
+        return (*found, "private") if private else found
 
     def as_dict(self) -> dict[str, Any]:
         """The step as plain JSON, durations in seconds; what is not set is left out."""

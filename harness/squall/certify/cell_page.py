@@ -94,7 +94,8 @@ def _remarks(cell: Cell) -> Iterator[Markup]:
         yield tag("p", "The manifest announces a failure here, but it passed.", class_="notice")
     if known is not None:
         reported = link(known.link, "reported") if known.link else None
-        said_so = f"The manifest announces: {known.outcome}. {known.reason} "
+        often = "sometimes " if known.sometimes else ""
+        said_so = f"The manifest announces: {often}{known.outcome}. {known.reason} "
         yield tag("p", said_so, reported, class_="notice")
     if cell.case.last_words:
         words = "\n".join(cell.case.last_words)

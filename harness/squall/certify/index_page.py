@@ -177,6 +177,7 @@ def _cell(cell: Cell | None, column: Column, scenario: Scenario) -> Markup:
         if runs > 1
         else None,
         tag("small", " unexpected") if cell.surprising else None,
+        tag("small", " random", title="chance decides") if cell.random and runs == 1 else None,
         href=f"{column.key}/{scenario.name}/index.html",
         id=f"{column.key}--{scenario.name}",
         title=cell.case.why if verdict is not VerdictClass.PASS else None,

@@ -102,8 +102,13 @@ class Cell:
     @property
     def surprising(self) -> bool:
         """Whether it passes though the manifest announces a failure."""
-        announced = any(case.known is not None for case in self.cases)
-        return announced and self.verdict is VerdictClass.PASS
+        return self.verdict is VerdictClass.PASS and any(case.mended for case in self.cases)
+
+    @property
+    def random(self) -> bool:
+        """Whether chance decides: the runs differ, or the manifest says so."""
+        announced = any(case.known is not None and case.known.sometimes for case in self.cases)
+        return announced or self.agreeing < len(self.cases)
 
     @property
     def flaky(self) -> bool:

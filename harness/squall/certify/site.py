@@ -73,6 +73,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "runs": len(cell.cases),
         "agreeing": cell.agreeing,
         "unexpected": cell.surprising,
+        "random": cell.random,
         "seconds": round(cell.case.seconds, 3),
         "page": f"{cell.column.key}/{cell.scenario.name}/index.html",
     }
