@@ -8,23 +8,35 @@ from collections.abc import Mapping
 import pytest
 
 from gallery import GALLERY, Specimen
-from gallery.matrix import GOOD, begin, failing, run, scenarios
+from gallery.matrix import GOOD, clock, failing, lacking, run, scenarios, undisturbed
 from gallery.scenarios import QUIET
 from squall.run import Result
 from squall.scenario import Scenario
 from squall.verdict import Outcome
 from squall.virtual_clock import loop_factory
 
+
+def possible(scenario: Scenario) -> pytest.MarkDecorator:
+    why = lacking(scenario)
+    return pytest.mark.skipif(why is not None, reason=why or "")
+
+
 CATCHES = [
-    pytest.param(specimen, scenario, check, id=f"{name}-in-{scenario}")
+    pytest.param(
+        specimen,
+        scenarios()[scenario],
+        check,
+        id=f"{name}-in-{scenario}",
+        marks=possible(scenarios()[scenario]),
+    )
     for name, specimen in GALLERY.items()
-    if not specimen.process
     for scenario, check in specimen.caught.items()
+    if clock(specimen, scenarios()[scenario]) == "virtual"
 ]
 HARMLESS = [
-    pytest.param(scenario, id=name)
+    pytest.param(scenario, id=name, marks=possible(scenario))
     for name, scenario in scenarios().items()
-    if scenario.needs.isdisjoint({"process", "http-proxy"}) and "virtual" in scenario.clocks
+    if clock(GOOD, scenario) == "virtual"
 ]
 IN_PROCESS = [
     pytest.param(specimen, id=name) for name, specimen in GALLERY.items() if not specimen.process
@@ -39,9 +51,9 @@ def verdicts(result: Result) -> str:
 
 @pytest.mark.parametrize(("specimen", "scenario", "check"), CATCHES)
 def test_the_scenario_catches_the_bug_and_the_check_names_it(
-    specimen: Specimen, scenario: str, check: str
+    specimen: Specimen, scenario: Scenario, check: str
 ) -> None:
-    result = run(specimen, scenarios()[scenario])
+    result = run(specimen, scenario)
     assert result.outcome is Outcome.FAIL, verdicts(result)
     assert check in failing(result), verdicts(result)
 
@@ -77,17 +89,11 @@ PROCESSES: Mapping[str, tuple[str, str | None]] = {
 }
 
 
-async def undisturbed(name: str, scenario: str) -> Result:
-    """A run in which the harness was not held up: on a busy machine that may take a few."""
-    for _ in range(5):
-        result = await begin(GALLERY.get(name, GOOD), scenarios()[scenario], "real")
-        if not result.history.of("stalled"):
-            break
-    return result
-
-
 async def all_at_once() -> list[Result]:
-    runs = (undisturbed(name, scenario) for name, (scenario, _) in PROCESSES.items())
+    runs = (
+        undisturbed(GALLERY.get(name, GOOD), scenarios()[scenario], "real")
+        for name, (scenario, _) in PROCESSES.items()
+    )
     return await asyncio.gather(*runs)
 
 

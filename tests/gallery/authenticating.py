@@ -50,6 +50,17 @@ class LogsInOnce(Counting):
 
 
 @specimen(
+    bug="https://github.com/fugle-dev/fugle-marketdata-python/pull/7",
+    caught={"lost-answer-public-auth": "subscriptions_restored"},
+)
+class WaitsForLoginForEver(Adapter):
+    """It has no time-out for the answer to its login."""
+
+    def patience(self, method: str) -> float | None:
+        return None if method == "public/auth" else super().patience(method)
+
+
+@specimen(
     bug="https://github.com/f0cii/deribit-api/issues/5",
     caught={"token-expiry": "subscriptions_restored"},
 )
@@ -62,7 +73,10 @@ class NeverRefreshes(Adapter):
 
 @specimen(
     bug="https://github.com/okxapi/python-okx/issues/16",
-    caught={"reauth-order": "fresh_credentials"},
+    caught={
+        "reauth-order": "fresh_credentials",
+        "soak-24h": "fresh_credentials",
+    },
 )
 class ReplaysSignedLogin(Adapter):
     """It stores its first signed login and sends it again on every connection."""

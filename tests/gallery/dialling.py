@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosedOK, InvalidStatus
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus, ProxyError
 
 from gallery.good import Adapter
 from gallery.specimen import specimen
@@ -22,7 +24,16 @@ async def for_ever() -> None:
 
 @specimen(
     bug="https://github.com/hyperliquid-dex/hyperliquid-python-sdk/issues/191",
-    caught={"reset": "reconnects"},
+    caught={
+        "reset": "reconnects",
+        "clean-close-1008": "reconnects",
+        "clean-close-1011": "reconnects",
+        "clean-close-1012": "reconnects",
+        "clean-close-1013": "reconnects",
+        "clean-close-4000": "reconnects",
+        "end-without-close-frame": "reconnects",
+        "truncated-frame": "reconnects",
+    },
 )
 class NeverReconnects(Adapter):
     """It never dials again once its connection is lost."""
@@ -62,7 +73,18 @@ class CountsForLife(Adapter):
 
 @specimen(
     bug="https://github.com/jaggedsoft/node-binance-api/issues/9",
-    caught={"two-layers": "data_resumes"},
+    caught={
+        "two-layers": "data_resumes",
+        "drop-per-phase-dialled": "data_resumes",
+        "drop-per-phase-upgrade-requested": "data_resumes",
+        "drop-per-phase-upgraded": "data_resumes",
+        "drop-per-phase-auth-requested": "data_resumes",
+        "drop-per-phase-auth-succeeded": "data_resumes",
+        "tls-cut-rst": "data_resumes",
+        "tls-cut-fin": "data_resumes",
+        "compressed-line-as-offered": "data_resumes",
+        "compressed-line-independent": "data_resumes",
+    },
 )
 class ReconnectsOnce(Adapter):
     """It reconnects after the first drop and ignores the second."""
@@ -78,7 +100,10 @@ class ReconnectsOnce(Adapter):
 
 @specimen(
     bug="https://github.com/sammchardy/python-binance/issues/1608",
-    caught={"clean-close-1001": "reconnects"},
+    caught={
+        "clean-close-1001": "reconnects",
+        "clean-close-1000": "reconnects",
+    },
 )
 class EndsOnCleanClose(Adapter):
     """It takes a Close frame with 1000 or 1001 for the end of its work."""
@@ -91,13 +116,42 @@ class EndsOnCleanClose(Adapter):
 
 @specimen(
     bug="https://github.com/howdyai/botkit/pull/274",
-    caught={"refused-60s": "data_resumes"},
+    caught={
+        "refused-60s": "data_resumes",
+        "refused-6s": "data_resumes",
+    },
 )
 class TakesRefusalForFinal(Adapter):
     """It makes no further attempt once a dial is refused."""
 
     async def after(self, error: Exception) -> None:
         if isinstance(error, ConnectionRefusedError):
+            await for_ever()
+        await super().after(error)
+
+
+@specimen(
+    bug="https://github.com/ccxt/ccxt/issues/20911",
+    caught={"no-route": "data_resumes"},
+)
+class TakesProxyRefusalForFinal(Adapter):
+    """It makes no further attempt once its HTTP proxy refuses to lead it to the exchange."""
+
+    async def after(self, error: Exception) -> None:
+        if isinstance(error, ProxyError):
+            await for_ever()
+        await super().after(error)
+
+
+@specimen(
+    bug="https://github.com/firezone/firezone/pull/10817",
+    caught={"name-not-found-nxdomain": "data_resumes", "name-not-found-silence": "data_resumes"},
+)
+class TakesUnknownNameForFinal(Adapter):
+    """It makes no further attempt once the exchange's name is not found."""
+
+    async def after(self, error: Exception) -> None:
+        if isinstance(error, socket.gaierror):
             await for_ever()
         await super().after(error)
 
@@ -117,7 +171,12 @@ class DiesOfReset(Adapter):
 
 @specimen(
     bug="https://github.com/pladaria/reconnecting-websocket/issues/183",
-    caught={"http-error-502": "stays_alive"},
+    caught={
+        "http-error-502": "stays_alive",
+        "http-error-200": "stays_alive",
+        "http-error-301": "stays_alive",
+        "http-error-404": "stays_alive",
+    },
 )
 class DiesOfHtml(Adapter):
     """It reads every refusal of the upgrade as JSON, and crashes on a page of HTML."""
@@ -143,7 +202,10 @@ class TakesTooManyForNever(Adapter):
 
 @specimen(
     bug="https://github.com/TakahikoKawasaki/nv-websocket-client/issues/64",
-    caught={"handshake-blackhole-upgrade": "detects_silence"},
+    caught={
+        "handshake-blackhole-upgrade": "detects_silence",
+        "handshake-blackhole-tcp": "detects_silence",
+    },
 )
 class WaitsForUpgradeForEver(Adapter):
     """It has no time-out for the answer to its upgrade request."""
@@ -151,6 +213,62 @@ class WaitsForUpgradeForEver(Adapter):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.settings = replace(self.settings, connect_timeout=1e9)
+
+
+@specimen(
+    bug="https://github.com/gorilla/websocket/issues/179",
+    caught={"tls-hang": "detects_silence"},
+)
+class WaitsForTlsForEver(Adapter):
+    """It has no time-out for the TLS handshake."""
+
+    def options(self) -> dict[str, Any]:
+        options = super().options()
+        if options["ssl"] is not None:
+            options |= {"open_timeout": None, "ssl_handshake_timeout": 1e9}
+        return options
+
+
+@specimen(
+    bug="https://github.com/bybit-exchange/pybit/issues/62",
+    caught={"syn-drop": "data_resumes"},
+)
+class TakesTimeoutForFinal(Adapter):
+    """It makes no further attempt once a dial has timed out."""
+
+    async def dial(self) -> ClientConnection:
+        try:
+            return await super().dial()
+        except TimeoutError:
+            await for_ever()
+            raise
+
+
+@specimen(
+    bug="https://github.com/trypsynth/fedra/pull/59",
+    caught={"accept-queue-full": "data_resumes"},
+)
+class DialsWithoutTimeout(Adapter):
+    """It leaves it to the kernel to give up a dial that nobody answers, which takes minutes."""
+
+    def options(self) -> dict[str, Any]:
+        options = super().options()
+        if options["ssl"] is not None and self.http_proxy is None:
+            options["server_hostname"] = urlsplit(self.url).hostname
+        return options
+
+    async def tcp(self) -> socket.socket | None:
+        if self.http_proxy is not None:
+            return None
+        # asyncio switches Nagle's algorithm off for sockets that say that they are TCP.
+        to, sock = urlsplit(self.url), socket.socket(proto=socket.IPPROTO_TCP)
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (to.hostname, to.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
 
 @specimen(
@@ -166,7 +284,10 @@ class RedialsAtOnce(Adapter):
 
 @specimen(
     bug="https://github.com/marketcalls/openalgo/pull/1707",
-    caught={"accept-then-close-close": "no_storm"},
+    caught={
+        "accept-then-close-close": "no_storm",
+        "accept-then-close-rst": "no_storm",
+    },
 )
 class ForgivesOnOpen(Adapter):
     """It resets its backoff as soon as a connection opens, not when it has proved stable."""

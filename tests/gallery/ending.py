@@ -15,7 +15,12 @@ from gallery.specimen import specimen
 
 @specimen(
     bug="https://github.com/bitrich-info/xchange-stream/issues/136",
-    caught={"stop-when-steady": "clean_stop"},
+    caught={
+        "stop-when-steady": "clean_stop",
+        "stop-in-backoff": "clean_stop",
+        "stop-in-blackhole": "clean_stop",
+        "stop-in-handshake": "clean_stop",
+    },
 )
 class DoesNotStop(Adapter):
     """It goes on when it is asked to stop."""
@@ -65,7 +70,10 @@ class LosesAnException(Adapter):
 
 @specimen(
     bug="https://github.com/ccxt/ccxt/issues/28440",
-    caught={"short-cycles": "no_growth"},
+    caught={
+        "short-cycles": "no_growth",
+        "leak-cycles": "no_growth",
+    },
     process=True,
 )
 class LeaksSockets(Adapter):

@@ -40,8 +40,9 @@ class Adapter(Line):
         commands: asyncio.Queue[Json | None],
     ) -> None:
         settings = Settings.from_json(env.get("SQUALL_SETTINGS", "{}"))
-        rng, ca_file = Random(env.get("SQUALL_SEED")), env.get("SQUALL_CA_FILE")
-        super().__init__(env["SQUALL_URL"], settings, rng, emit, ca_file)
+        rng = Random(env.get("SQUALL_SEED"))
+        ca_file, http_proxy = env.get("SQUALL_CA_FILE"), env.get("SQUALL_HTTP_PROXY")
+        super().__init__(env["SQUALL_URL"], settings, rng, emit, ca_file, http_proxy)
         self.env = env
         self.commands = commands
         self.key = env.get("SQUALL_API_KEY", "")

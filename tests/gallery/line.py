@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
@@ -30,7 +31,7 @@ LOST = (OSError, TimeoutError, EOFError, WebSocketException, Refusal)
 
 @dataclass(frozen=True)
 class Settings:
-    """All in seconds, but for the counts and the fraction `token_refresh_at`."""
+    """All in seconds, but for the counts, the fraction `token_refresh_at` and the last."""
 
     connect_timeout: float = 5.0
     request_timeout: float = 5.0
@@ -46,6 +47,7 @@ class Settings:
     token_refresh_at: float = 0.8
     auth_attempts: int = 3
     subscribe_batch: int = 50
+    compression: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -63,9 +65,11 @@ class Line:
         rng: Random,
         emit: Callable[[Json], None],
         ca_file: str | None = None,
+        http_proxy: str | None = None,
     ) -> None:
         self.url = url
         self.ca_file = ca_file
+        self.http_proxy = http_proxy
         self.settings = settings
         self.rng = rng
         self.emit = emit
@@ -119,16 +123,23 @@ class Line:
             return None
         return ssl.create_default_context(cafile=self.ca_file)
 
+    def options(self) -> dict[str, Any]:
+        """What the library is told of a dial."""
+        return {
+            "open_timeout": self.settings.connect_timeout,
+            "ping_interval": None,
+            "close_timeout": self.settings.close_timeout,
+            "compression": "deflate" if self.settings.compression else None,
+            "proxy": self.http_proxy,
+            "ssl": self.tls(),
+        }
+
+    async def tcp(self) -> socket.socket | None:
+        """The TCP connection to dial over; None leaves it to the library, within its time-out."""
+        return None
+
     async def dial(self) -> ClientConnection:
-        dialling = connect(
-            self.url,
-            open_timeout=self.settings.connect_timeout,
-            ping_interval=None,
-            close_timeout=self.settings.close_timeout,
-            compression=None,
-            proxy=None,
-            ssl=self.tls(),
-        )
+        dialling = connect(self.url, sock=await self.tcp(), **self.options())
         # A redirect would lead past the endpoint that was configured.
         dialling.process_redirect = lambda exc: exc  # type: ignore[method-assign]
         return await dialling

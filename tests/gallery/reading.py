@@ -30,6 +30,19 @@ class ReadsFirstFragments(Adapter):
 
 
 @specimen(
+    bug="https://github.com/ccx-api/ccx-api/pull/16",
+    caught={"fragmented-messages": "stays_alive"},
+)
+class KnowsNoContinuation(Adapter):
+    """It knows whole messages only, and crashes on a frame that goes on with one."""
+
+    async def next_text(self) -> str | bytes:
+        assert self.ws is not None
+        (message,) = [fragment async for fragment in self.ws.recv_streaming()]
+        return message
+
+
+@specimen(
     bug="https://github.com/altangent/ccxws/issues/26",
     caught={"strange-messages": "stays_alive"},
 )
@@ -55,11 +68,37 @@ class DeliversTwice(Adapter):
 
 
 @specimen(
+    bug="https://github.com/knowm/XChange/pull/4099",
+    caught={"unordered-deltas-reorder-message": "no_silent_loss"},
+)
+class KeepsNoOrder(Adapter):
+    """It hands on the changes of a book as they come, though their numbers do not chain."""
+
+    def deliver(self, channel: str, data: Any) -> None:
+        number = numbers(channel, data)
+        last = self.last.get(channel)
+        if number is None or number.snapshot or number.follows == last or number.seq == last:
+            super().deliver(channel, data)
+        else:
+            self.heard[channel] = self.now()
+            self.last[channel] = number.seq
+            self.numbered(channel, number.seq, gap=False)
+
+
+@specimen(
     bug="https://github.com/alpacahq/alpaca-trade-api-csharp/issues/422",
     caught={
         "broken-frame-invalid-utf8": "data_resumes",
         "oversize-message": "data_resumes",
         "tampered-upgrade-wrong-accept": "data_resumes",
+        "broken-frame-wrong-mask": "data_resumes",
+        "broken-frame-wrong-rsv": "data_resumes",
+        "broken-frame-wrong-opcode": "data_resumes",
+        "broken-frame-unfinished": "data_resumes",
+        "tampered-upgrade-no-upgrade": "data_resumes",
+        "tampered-upgrade-wrong-subprotocol": "data_resumes",
+        "tampered-upgrade-truncated": "data_resumes",
+        "compressed-messages": "data_resumes",
     },
 )
 class TakesNonsenseForFinal(Adapter):
@@ -78,7 +117,10 @@ class TakesNonsenseForFinal(Adapter):
 
 @specimen(
     bug="https://github.com/faye/faye-websocket-node/issues/58",
-    caught={"hanging-close-1001": "data_resumes"},
+    caught={
+        "hanging-close-1001": "data_resumes",
+        "hanging-close-1013": "data_resumes",
+    },
 )
 class LeavesTheEndToTheServer(Adapter):
     """It answers a Close frame, and waits for the server to end the TCP connection."""

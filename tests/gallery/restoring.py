@@ -11,7 +11,10 @@ from gallery.specimen import Counting, specimen
 
 @specimen(
     bug="https://github.com/bybit-exchange/pybit/issues/76",
-    caught={"reset": "subscriptions_restored"},
+    caught={
+        "reset": "subscriptions_restored",
+        "restore-all": "subscriptions_restored",
+    },
 )
 class NeverResubscribes(Counting):
     """It reconnects and does not subscribe to anything."""
@@ -59,7 +62,11 @@ class DoublesSubscriptions(Counting):
 
 @specimen(
     bug="https://github.com/8ball030/derive_client/pull/210",
-    caught={"drop-during-restore": "subscriptions_restored"},
+    caught={
+        "drop-during-restore": "subscriptions_restored",
+        "drop-per-phase-subscribe-requested": "subscriptions_restored",
+        "drop-per-phase-subscribed": "subscriptions_restored",
+    },
 )
 class ForgetsBeforeAck(Adapter):
     """It takes channels off its list when it asks for them, and puts them back with the ack."""

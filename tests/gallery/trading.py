@@ -78,7 +78,11 @@ class IgnoresBookGaps(Adapter):
 
 @specimen(
     bug="https://github.com/bmoscon/cryptofeed/issues/604",
-    caught={"sequence-gap": "no_silent_loss", "lost-delta": "no_silent_loss"},
+    caught={
+        "sequence-gap": "no_silent_loss",
+        "lost-delta": "no_silent_loss",
+        "unordered-deltas-reorder-message": "no_silent_loss",
+    },
 )
 class HidesGaps(Adapter):
     """It does not tell its consumer that messages are missing."""

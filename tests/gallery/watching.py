@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 
@@ -15,7 +17,11 @@ SILENCE = 15.0
 
 @specimen(
     bug="https://github.com/sammchardy/python-binance/issues/1057",
-    caught={"half-open": "detects_silence"},
+    caught={
+        "half-open": "detects_silence",
+        "vanish": "data_resumes",
+        "blackhole-unacked": "detects_silence",
+    },
 )
 class NeverNoticesSilence(Adapter):
     """It waits for data on a dead line for ever."""
@@ -45,7 +51,10 @@ class WatchesInboundOnly(Adapter):
 
 @specimen(
     bug="https://github.com/stomp-js/stompjs/issues/226",
-    caught={"half-open": "detects_silence"},
+    caught={
+        "half-open": "detects_silence",
+        "silent-after-upgrade": "detects_silence",
+    },
 )
 class WaitsForCloseHandshake(Adapter):
     """It notices that the line is dead, says goodbye, and waits for the answer."""
@@ -61,12 +70,22 @@ class WaitsForCloseHandshake(Adapter):
 
 @specimen(
     bug="https://github.com/fiduswriter/fiduswriter/issues/1322",
-    caught={"half-open": "one_connection"},
+    caught={
+        "half-open": "one_connection",
+        "short-blackout": "one_connection",
+    },
 )
 class KeepsOldConnection(Adapter):
     """It dials a new connection and leaves the old one open."""
 
     old: tuple[ClientConnection, ...] = ()
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # It doubts so soon that the old one may come to life again.
+        self.settings = replace(
+            self.settings, ping_interval=0.5, pong_timeout=1.0, first_delay_max=0.5
+        )
 
     async def hang_up(self) -> None:
         if self.ws is not None and not self.stopping:
