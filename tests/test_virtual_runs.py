@@ -33,9 +33,8 @@ def normalised(history: History) -> str:
     """The history as it is written, without the port numbers, which the kernel chooses."""
     file = io.StringIO()
     history.write(file)
-    ports = {str(event["port"]) for event in history.of("listening")}
-    ports |= {event["peer"].rpartition(":")[2] for event in history.of("dialled")}
-    return re.sub(rf"\b({'|'.join(sorted(ports))})\b", "PORT", file.getvalue())
+    # By their places: the number of a port may be that of a setting, too.
+    return re.sub(r"(127\.0\.0\.1(?::|', )|localhost:|\"port\":)\d+\b", r"\1PORT", file.getvalue())
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
