@@ -186,6 +186,17 @@ def test_detection_dial_and_recovery_are_measured_apart() -> None:
     assert found["failure_rate"] == 0
 
 
+def test_to_leave_at_the_end_is_no_reaction() -> None:
+    story = steady_story()
+    story.fault(2, "malform_message", 1, fires=2)
+    story.heal(3)
+    story.settle(5)
+    story.stop(5, 1)
+    story.leave(5.1, 1)
+    (reaction,) = metrics(story.history)["disturbances"]
+    assert reaction["detection"] is None
+
+
 def test_an_empty_history_measures_nothing() -> None:
     found = metrics(History())
     assert found["disturbances"] == []

@@ -69,14 +69,14 @@ def _reaction(
     known: Disturbance, steadiness: Sequence[tuple[Event, bool]], timeline: Timeline
 ) -> dict[str, Any]:
     mark = known.fired[0] if known.fired else known.started
-    dial = timeline.dial_after(mark)
+    dial = timeline.dial_after(mark, timeline.watched_until)
     connection = timeline.connections.get(mark.connection or 0)
     left = connection.left if connection is not None else None
     silence = next((s for s in timeline.silences if s.onset is mark), None)
     if silence is not None:
         noticed = notice(silence, timeline)
     else:
-        noticed = left if left and timeline.order(left) > timeline.order(mark) else None
+        noticed = left if left and _between(mark, left, timeline) else None
     return {
         "what": known.what,
         "at": round(known.at, 6),
@@ -84,6 +84,11 @@ def _reaction(
         "dial": _seconds(known, dialled(dial) if dial else None),
         "recovery": _seconds(known, _recovered(mark, steadiness, timeline)),
     }
+
+
+def _between(mark: Event, event: Event, timeline: Timeline) -> bool:
+    """Whether it came after `mark`, and not because the adapter was asked to stop."""
+    return timeline.order(event) > timeline.order(mark) and timeline.watched(event)
 
 
 def _seconds(known: Disturbance, event: Event | None) -> float | None:
