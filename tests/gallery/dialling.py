@@ -26,6 +26,8 @@ async def for_ever() -> None:
     bug="https://github.com/hyperliquid-dex/hyperliquid-python-sdk/issues/191",
     caught={
         "reset": "reconnects",
+        "suspend": "subscriptions_restored",
+        "slow-consumer": "subscriptions_restored",
         "clean-close-1008": "reconnects",
         "clean-close-1011": "reconnects",
         "clean-close-1012": "reconnects",
@@ -75,6 +77,7 @@ class CountsForLife(Adapter):
     bug="https://github.com/jaggedsoft/node-binance-api/issues/9",
     caught={
         "two-layers": "data_resumes",
+        "planned-lifetime": "data_resumes",
         "drop-per-phase-dialled": "data_resumes",
         "drop-per-phase-upgrade-requested": "data_resumes",
         "drop-per-phase-upgraded": "data_resumes",
@@ -119,6 +122,7 @@ class EndsOnCleanClose(Adapter):
     caught={
         "refused-60s": "data_resumes",
         "refused-6s": "data_resumes",
+        "dead-then-refused": "data_resumes",
     },
 )
 class TakesRefusalForFinal(Adapter):

@@ -14,6 +14,7 @@ from gallery.specimen import Counting, specimen
     caught={
         "reset": "subscriptions_restored",
         "restore-all": "subscriptions_restored",
+        "maintenance": "subscriptions_restored",
     },
 )
 class NeverResubscribes(Counting):

@@ -72,6 +72,7 @@ class WaitsForCloseHandshake(Adapter):
     bug="https://github.com/fiduswriter/fiduswriter/issues/1322",
     caught={
         "half-open": "one_connection",
+        "old-line-revives": "one_connection",
         "short-blackout": "one_connection",
     },
 )
