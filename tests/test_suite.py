@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,10 +19,11 @@ import pytest
 from squall import pool, suite
 from squall.errors import AdapterError
 from squall.history import History
+from squall.junit import write_junit
 from squall.manifest import KnownFailure, Manifest
 from squall.plan import Plan, jobs, reproduce
 from squall.profile import load_profile
-from squall.results import Case, Trouble
+from squall.results import Case, Summary, Trouble
 from squall.run import Result, Setup
 from squall.scenario import AdapterNeeds, Scenario
 from squall.steps import Step, Wait
@@ -264,18 +266,56 @@ def test_an_interrupted_suite_reports_what_has_ended(
     assert [each["outcome"] for each in saved["scenarios"]] == ["pass", "unknown", "unknown"]
 
 
-def test_the_files_are_true_while_the_suite_goes_on(tmp_path: Path, acts: dict[str, Any]) -> None:
+def test_the_files_are_true_while_the_suite_goes_on(
+    tmp_path: Path, acts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
+    written = threading.Event()
+
+    def write(summary: Summary, folder: Path) -> None:
+        write_junit(summary, folder)
+        written.set()
 
     async def look() -> None:
+        assert await asyncio.to_thread(written.wait, TIMEOUT)
         seen.append(json.loads((tmp_path / "results.json").read_text()))
 
+    monkeypatch.setattr("squall.suite.write_junit", write)
     acts["second"] = look
     run(plan(tmp_path, scenario("first"), scenario("second"), jobs=1))
     assert seen[0]["interrupted"] is True
     assert [each["name"] for each in seen[0]["scenarios"]] == ["first"]
     assert json.loads((tmp_path / "results.json").read_text())["interrupted"] is False
     assert "<testsuite " in (tmp_path / "junit.xml").read_text()
+
+
+def test_who_writes_results_holds_up_no_run(
+    tmp_path: Path, acts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on = threading.Event()
+
+    def write(summary: Summary, folder: Path) -> None:
+        assert went_on.wait(TIMEOUT), "the other run was held up"
+
+    async def go_on() -> None:
+        await asyncio.sleep(0.2)
+        went_on.set()
+
+    monkeypatch.setattr("squall.suite.write_results", write)
+    acts["second"] = go_on
+    _, summary = run(plan(tmp_path, scenario("first"), scenario("second"), jobs=2))
+    assert outcomes(summary.cases) == [("first", "pass"), ("second", "pass")]
+
+
+def test_what_goes_wrong_in_writing_is_not_lost(
+    tmp_path: Path, acts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(summary: Summary, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("squall.suite.write_results", write)
+    with pytest.raises(OSError, match="No space left"):
+        run(plan(tmp_path, scenario("first"), scenario("second"), jobs=2))
 
 
 def test_the_real_clock_is_the_machines_and_the_virtual_one_jumps() -> None:

@@ -2,8 +2,9 @@
 
 On the real clock all runs share one event loop, each with ports of its own: the next one begins as
 soon as there is room, whichever adapter it is for, so that the whole lasts little longer than its
-longest scenario. On the virtual clock they go one after the other, each on a loop of its own whose
-time jumps to the next timer.
+longest scenario. What comes after a run, judging and writing, is done in a thread: in the loop it
+would hold up all the others. On the virtual clock runs go one after the other, each on a loop of
+its own whose time jumps to the next timer.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from squall.plan import Job, Plan, longest, reproduce, unsuitable
 from squall.results import Case, Trouble, covered
-from squall.run import Result, Run, Setup
+from squall.run import Aside, Result, Run, Setup, directly
 from squall.verdict import Outcome
 from squall.virtual_clock import loop_factory
 
@@ -28,6 +31,11 @@ STARTS_WITHIN = 15.0
 
 NOTES = "internal-error.txt"
 """Where the tracebacks of our own mistakes go."""
+
+SWITCH = 0.0005
+"""Seconds until the thread that judges lets the loop go on; Python's own is ten times that."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class Pool:
     internal_errors: int = 0
     _closed: bool = False
     _cancel: Callable[[], None] | None = None
+    _clerk: ThreadPoolExecutor | None = None
+    _left_to_clerk: list[Future[None]] = field(default_factory=list)
 
     def run(self, tasks: Sequence[Task], clock: str) -> None:
         """Run them all; a closed pool begins none."""
@@ -81,6 +91,13 @@ class Pool:
         if self._cancel is not None:
             self._cancel()
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Do it soon, in the order in which it was asked for, and hold up no run."""
+        if self._clerk is None:
+            work()
+        else:
+            self._left_to_clerk.append(self._clerk.submit(work))
+
     # -- side by side ------------------------------------------------------------------------
 
     def _side_by_side(self, tasks: Sequence[Task]) -> None:
@@ -94,8 +111,35 @@ class Pool:
 
     def _on_a_loop(self, clock: str, tasks: Sequence[Task], at_once: int) -> None:
         if tasks and not self._closed:
-            with asyncio.Runner(loop_factory=loop_factory(clock)) as runner:
+            with contextlib.ExitStack() as stack:
+                if clock == "real":
+                    stack.enter_context(self._office())
+                runner = stack.enter_context(asyncio.Runner(loop_factory=loop_factory(clock)))
                 runner.run(self._all(tasks, at_once))
+
+    @contextlib.contextmanager
+    def _office(self) -> Iterator[None]:
+        """Have a clerk: a thread that judges and writes while the loop goes on."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        try:
+            with ThreadPoolExecutor(1, "squall-clerk") as self._clerk:
+                yield
+            while self._left_to_clerk:
+                self._left_to_clerk.pop().result()
+        finally:
+            self._clerk = None
+            sys.setswitchinterval(before)
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """What the clerk makes of it. Who is cancelled meanwhile waits: the run itself is over."""
+        if self._clerk is None:
+            return work()
+        future = asyncio.wrap_future(self._clerk.submit(work))
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        return future.result()
 
     async def _all(self, tasks: Sequence[Task], at_once: int) -> None:
         loop = asyncio.get_running_loop()
@@ -120,7 +164,7 @@ class Pool:
         async with gate, _start(starting) as started:
             if not self._closed:
                 self.began(task)
-                case = await _case(task, started)
+                case = await _case(task, started, self._aside)
                 self.ended(task, case)
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -159,20 +203,28 @@ async def _start(starting: asyncio.Semaphore) -> AsyncIterator[Callable[[], None
 
 
 async def run_job(
-    plan: Plan, job: Job, on_steady: Callable[[], None] = lambda: None
+    plan: Plan, job: Job, on_steady: Callable[[], None] = lambda: None, aside: Aside = directly
 ) -> tuple[Case, Result | None]:
     """One run and what it came to; there is no result where it cannot be run at all.
 
-    `on_steady` is called when the adapter has reached its first steady state.
+    `on_steady` is called when the adapter has reached its first steady state. `aside` does what
+    takes long and needs no loop.
     """
     if why := unsuitable(job.scenario, plan.manifest, plan.clock):
         return unjudged(job, Outcome.UNSUPPORTED, why), None
     setup = Setup(
-        plan.profile, job.seed, plan.clock, plan.out / job.name, plan.proxy, plan.tls, on_steady
+        plan.profile,
+        job.seed,
+        plan.clock,
+        plan.out / job.name,
+        plan.proxy,
+        plan.tls,
+        on_steady,
+        aside,
     )
     result = await Run(job.scenario, plan.manifest, setup).execute()
     known = plan.manifest.expect.get(job.scenario.name)
-    return Case.of(result, job.name, known, reproduce(plan, job)), result
+    return await aside(lambda: Case.of(result, job.name, known, reproduce(plan, job))), result
 
 
 def unjudged(
@@ -196,10 +248,10 @@ def unjudged(
     )
 
 
-async def _case(task: Task, on_steady: Callable[[], None]) -> Case:
+async def _case(task: Task, on_steady: Callable[[], None], aside: Aside) -> Case:
     folder = task.plan.out / task.job.name
     try:
-        case, _ = await run_job(task.plan, task.job, on_steady)
+        case, _ = await run_job(task.plan, task.job, on_steady, aside)
         return case
     except asyncio.CancelledError:
         saved = folder / "history.jsonl"

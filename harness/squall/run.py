@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from squall import __version__, witness
 from squall.backend import Line
@@ -63,6 +63,20 @@ STORM_WINDOW = 10.0
 LAG_INTERVAL = 0.1
 LAG_NOTED = 0.5
 
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Does what takes long and needs no loop, such as to judge: where, the caller says."""
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """What `work` returns."""
+
+
+async def directly(work: Callable[[], T]) -> T:
+    """Do it here and now."""
+    return work()
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -75,6 +89,7 @@ class Setup:
     proxy: str = EMBEDDED
     tls: bool = False
     on_steady: Callable[[], None] = lambda: None
+    aside: Aside = directly
 
 
 @dataclass(frozen=True)
@@ -138,8 +153,8 @@ class Run:
                 finally:
                     lag.cancel()
                     self._say("run_ended")
-                    self._save()
-        return self._conclude(error)
+                    await self.setup.aside(self._save)
+        return await self.setup.aside(lambda: self._conclude(error))
 
     # -- before ------------------------------------------------------------------------------
 

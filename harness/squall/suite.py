@@ -75,7 +75,7 @@ class _Suite:
         self._cases[task.job.name] = case
         if self._plan.fail_fast and not case.expected and _bad(case):
             self._pool.close()
-        self._record_if_cheap()
+        self._pool.later(self._record_if_cheap)
         self._tell(Ended(case))
 
     # -- results -----------------------------------------------------------------------------

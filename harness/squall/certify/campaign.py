@@ -103,7 +103,8 @@ class _Campaign:
         gathered.append(case)
         interrupted = any(each.trouble is Trouble.INTERRUPTED for each in gathered)
         if len(gathered) == task.plan.repeat and not interrupted:
-            self._complete(task, sorted(gathered, key=lambda each: each.seed))
+            cases = sorted(gathered, key=lambda each: each.seed)
+            self._pool.later(lambda: self._complete(task, cases))
 
     def _complete(self, task: Task, cases: Sequence[Case]) -> None:
         histories = [load(task.plan.out / case.name) for case in cases]
