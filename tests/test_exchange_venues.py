@@ -197,7 +197,7 @@ NOWHERE_ELSE = {"pending-requests", "queued-orders", "token-expiry"}
     ("venue", "lacking"),
     [
         ("deribit", set()),
-        ("binance", NOWHERE_ELSE),
+        ("binance", NOWHERE_ELSE | {"slow-consumer"}),
         ("bybit", NOWHERE_ELSE | {"test-request"}),
         ("kraken", NOWHERE_ELSE | {"test-request"}),
     ],
