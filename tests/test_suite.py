@@ -169,6 +169,19 @@ def test_no_more_run_at_once_than_asked_and_fleets_run_alone(
     assert together[-2:] == [{"herd-two"}, {"herd-one"}]
 
 
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "room"), [(1, 64, 16), (8, 64, 32), (8, 4, 16), (1, 0, 1)]
+)
+def test_as_many_run_side_by_side_as_the_machine_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, room: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    sizes = {"SC_PHYS_PAGES": gigabytes * 2**18, "SC_PAGE_SIZE": 2**12}
+    monkeypatch.setattr("os.sysconf", sizes.__getitem__)
+    assert plan(tmp_path, scenario("first")).side_by_side == room
+    assert plan(tmp_path, scenario("first"), jobs=7).side_by_side == 7
+
+
 @pytest.mark.parametrize(("jobs", "order"), [(2, ["long", "short"]), (1, ["short", "long"])])
 def test_side_by_side_the_longest_begin_first_and_alone_they_keep_their_order(
     tmp_path: Path, acts: dict[str, Any], jobs: int, order: list[str]

@@ -42,7 +42,10 @@ def add_scenarios(parser: argparse.ArgumentParser, word: str, **settings: Any) -
 def add_conditions(parser: argparse.ArgumentParser) -> None:
     """How often and under which conditions they are run."""
     parser.add_argument(
-        "--jobs", type=count, metavar="N", help="runs side by side (default: 16 a core, up to 32)"
+        "--jobs",
+        type=count,
+        metavar="N",
+        help="runs side by side (default: by cores and memory, up to 32)",
     )
     parser.add_argument("--repeat", type=count, default=1, metavar="N", help="run each N times")
     parser.add_argument(

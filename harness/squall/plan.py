@@ -22,7 +22,9 @@ from squall.scenario import Scenario
 REFERENCE = "reference"
 DEFAULT_PROFILE = "default"
 
+# Runs wait more than they compute; an interpreter with a large library takes 120 MB.
 JOBS_PER_CORE = 16
+BYTES_PER_JOB = 256 * 2**20
 MOST_JOBS = 32
 
 
@@ -62,7 +64,14 @@ class Plan:
         """How many runs go on at once."""
         if self.clock == "virtual" or self.manifest.command is None:
             return 1  # adapters inside this process share its loop's exception handler
-        return self.jobs or min(MOST_JOBS, JOBS_PER_CORE * (os.cpu_count() or 1))
+        return self.jobs or _room()
+
+
+def _room() -> int:
+    """How many runs this machine has room for."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    room = min(JOBS_PER_CORE * (os.cpu_count() or 1), memory // BYTES_PER_JOB, MOST_JOBS)
+    return max(1, room)
 
 
 @dataclass(frozen=True)
