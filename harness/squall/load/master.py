@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -86,6 +87,7 @@ class Master:
         if self._distributed:
             self.environment.runner.register_message(CLOCK, self._asked_for_the_time)
             events.worker_report.add_listener(self._hear)
+        gevent.signal_handler(signal.SIGINT, _interrupt)
         gevent.spawn(self._write_for_ever)
 
     @property
@@ -278,6 +280,14 @@ class Master:
     def _asked_for_the_time(self, environment: Any, msg: Any, **_: Any) -> None:
         told = {"asked": msg.data["asked"], "now": self._clock(), "began": self._began}
         environment.runner.send_message(CLOCK, told, client_id=msg.node_id)
+
+
+def _interrupt() -> None:
+    """Ctrl-C. gevent hands it to the main greenlet.
+
+    Python raises it wherever it is, and there are callbacks from which it does not come out.
+    """
+    raise KeyboardInterrupt
 
 
 def _is_lost(client: Any, worker: str, pid: int | None) -> bool:
