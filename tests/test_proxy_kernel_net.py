@@ -223,7 +223,7 @@ async def test_lost_syns_leave_open_connections_alone(world: NetWorld) -> None:
 @networked
 async def test_lost_packets_are_sent_again_in_order(world: NetWorld) -> None:
     client, server = await world.connect()
-    loss = world.net.inject(PacketLoss(0.2))
+    loss = world.net.inject(PacketLoss(0.1))
     data = bytes(random.Random(3).randbytes(200_000))
     for _ in range(50):  # on loopback, 200 kB may go in five packets, and chance spare them all
         sending = asyncio.create_task(client.send(data))
